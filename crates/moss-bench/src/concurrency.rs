@@ -36,8 +36,8 @@ pub fn cache_positions(clients: usize, positions: usize) -> usize {
 
 /// Runs each number of concurrent requests. Each request has a different prompt of `prompt` tokens
 /// and generates `new` tokens. At most [`MAX_SEQUENCES`] run at the same time, and the others wait.
-/// The first number is run twice, the first time as a warm-up. With `arriving`, also measures the
-/// arrival of a prompt of so many tokens.
+/// Each number is run twice, the first time as a warm-up: CUDA graphs are captured, and the scheduler
+/// learns the cost of steps. With `arriving`, also measures the arrival of a prompt of so many tokens.
 ///
 /// # Errors
 /// Those of the engine; [`BenchError::NothingMeasured`] if a stream ends before an arriving prompt is
@@ -98,11 +98,11 @@ pub fn serve(
             arrival: None,
         })
     };
-    numbers.first().map(|first| measure(*first)).transpose()?;
-    let mut served = numbers
-        .iter()
-        .map(|clients| measure(*clients))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut served = Vec::with_capacity(numbers.len());
+    for clients in numbers {
+        measure(*clients)?;
+        served.push(measure(*clients)?);
+    }
     if let Some(arriving) = arriving {
         for served in &mut served {
             let shape = (served.clients, prompt);

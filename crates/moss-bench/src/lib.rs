@@ -19,6 +19,7 @@ pub mod model_timing;
 pub mod parity;
 mod prompts;
 mod quantiles;
+pub mod reuse;
 pub mod roofline;
 pub mod verify;
 

@@ -122,6 +122,7 @@ arg-bench-batch = 改为测量第一个输入之后 N 个序列的解码步，�
 arg-bench-arrival = 与 --clients 同用：再测量 TOKENS 个词元的输入到达时 N 个流的最大间隔
 arg-bench-clients = 随后测量 N 个并发请求，各用第一个输入 [输入长度默认：128]
 arg-bench-drafts = 改为测量推测解码：第一个输入之后重复该输入的回复和随机回复，分别不用草稿和按 --speculate 使用草稿
+arg-bench-reuse = 改为测量开头已在缓存中的输入（长度取第一个）的首词元延迟：第二轮对话和共享前缀 [输入长度默认：343；GPU 上为 1932]
 arg-bench-timeline = 画出各阶段的忙碌时段：最后一个输入及其后一个词元
 arg-doctor-selftest = 在每块 GPU 上将每个内核与 CPU 对照，并在每个设备上用演示模型生成
 arg-doctor-only = 自检时只对照名称含此文本的内核，不运行演示模型

@@ -7,6 +7,7 @@ pub const BLOCK: usize = 64;
 pub const TILE: usize = 16;
 
 /// Slices of the inputs, whose sums the decode kernels add as a tree.
+#[cfg(feature = "cuda")]
 pub(crate) const SLICES: usize = 8;
 
 /// Positions of a block of the KV cache.

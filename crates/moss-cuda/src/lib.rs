@@ -69,6 +69,7 @@ mod linear_args;
 mod linear_persistent;
 #[cfg(feature = "cuda")]
 mod linear_scratch;
+#[cfg(feature = "cuda")]
 mod linear_sm90;
 #[cfg(feature = "cuda")]
 mod measure;

@@ -64,6 +64,10 @@ pub(crate) struct BenchArgs {
     /// random one, without drafts and with those of --speculate
     #[arg(long, conflicts_with_all = ["kernels", "rows", "clients", "batch", "timeline"])]
     pub(crate) drafts: bool,
+    /// Instead measure the time to the first token of prompts of the first length whose beginning is
+    /// in the cache: a second turn, and a shared prefix [default prompt: 343; on a GPU 1932]
+    #[arg(long, conflicts_with_all = ["kernels", "rows", "clients", "batch", "drafts", "timeline", "new"])]
+    pub(crate) reuse: bool,
     /// Draw when each stage is busy, for the last prompt and a token after it
     #[arg(long, conflicts_with = "kernels")]
     pub(crate) timeline: bool,

@@ -8,6 +8,7 @@ mod drafts;
 mod kernels;
 mod load;
 mod report;
+mod reuse;
 mod setup;
 mod steps;
 mod timeline;
@@ -36,6 +37,8 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let report = pool.install(|| {
         if args.drafts {
             drafts::measure(&bench, &pool)
+        } else if args.reuse {
+            reuse::measure(&bench, &pool)
         } else if args.batch.is_empty() {
             contexts::measure(&bench, &pool)
         } else {

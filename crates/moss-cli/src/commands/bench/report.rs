@@ -7,11 +7,12 @@ use moss::{
 };
 use moss_bench::{
     LoadTimer, concurrency::Served, draft_timing::DraftTimes, model_timing::ConversationTimes,
+    reuse::ReuseTimes,
 };
 use moss_messages::{Language, Text, msg};
 use serde_json::{Value, json};
 
-use super::{batch::Batches, clients, draft_times, timeline::Timeline};
+use super::{batch::Batches, clients, draft_times, reuse, timeline::Timeline};
 use crate::{fold::right, messages::size};
 
 /// Widths of the columns of the table.
@@ -34,6 +35,8 @@ pub(super) struct Report {
     pub(super) batches: Option<Batches>,
     /// Results of `--drafts`.
     pub(super) drafts: Vec<DraftTimes>,
+    /// Results of `--reuse`.
+    pub(super) reuse: Vec<ReuseTimes>,
     pub(super) timelines: Vec<Timeline>,
     pub(super) stages: Vec<StageInfo>,
 }
@@ -90,6 +93,7 @@ impl Report {
                 .iter()
                 .map(|times| draft_times::text(times, language)),
         );
+        text.extend(self.reuse.iter().map(|times| reuse::text(times, language)));
         if let Some(batches) = &self.batches {
             text += &batches.text(self.bandwidth, language);
         }
@@ -152,6 +156,9 @@ impl Report {
         });
         if let Some(batches) = &self.batches {
             batches.add_json(self.bandwidth, &mut report);
+        }
+        if !self.reuse.is_empty() {
+            report["reuse"] = self.reuse.iter().map(reuse::json).collect();
         }
         if !self.drafts.is_empty() {
             report["drafts"] = self.drafts.iter().map(draft_times::json).collect();

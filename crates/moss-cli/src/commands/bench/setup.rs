@@ -43,6 +43,7 @@ impl Bench<'_> {
             served: Vec::new(),
             batches: None,
             drafts: Vec::new(),
+            reuse: Vec::new(),
             timelines: Vec::new(),
             stages: Vec::new(),
         };
