@@ -84,6 +84,10 @@ pub(crate) fn admits(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod starvation;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
