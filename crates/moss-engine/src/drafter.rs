@@ -14,4 +14,6 @@ pub(crate) struct Drafter {
     pub(crate) found: Option<Match>,
     /// The last ids that are drafts.
     pub(crate) count: usize,
+    /// Is true if the sequence has no drafts any more.
+    pub(crate) is_off: bool,
 }

@@ -266,14 +266,16 @@ impl Engine {
             return Ok(seed);
         }
         let limit = self.options.queue_limit.max(1);
-        let queued = self
-            .counters
-            .waiting
-            .fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1));
+        let queued = self.counters.waiting.fetch_update(Relaxed, Relaxed, |n| {
+            (n < limit || request.is_follow_up).then_some(n + 1)
+        });
         if queued.is_err() {
             return Err(EngineError::QueueFull { limit });
         }
-        let id = self.counters.requests.fetch_add(1, Relaxed);
+        self.counters
+            .requests
+            .fetch_add(u64::from(!request.is_follow_up), Relaxed);
+        let id = self.counters.runs.fetch_add(1, Relaxed);
         let cancelled = cancel.0;
         let events = self.health.open(id, request.prompt.len(), events);
         let job = Job {

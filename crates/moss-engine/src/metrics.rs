@@ -11,7 +11,8 @@ use crate::{
 /// forward batch, after its events are sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Metrics {
-    /// Requests accepted since the start.
+    /// Requests accepted since the start. Follow-ups ([`crate::Request::is_follow_up`]) are part of
+    /// their request, also for the other counts of requests.
     pub requests: u64,
     /// Prompt tokens that the model has processed.
     pub prefilled_tokens: u64,
@@ -36,9 +37,9 @@ pub struct Metrics {
     pub cache_blocks_used: usize,
     /// All cache blocks.
     pub cache_blocks: usize,
-    /// Times from submission to the first admission.
+    /// Times from submission to the first admission, of requests.
     pub queue_time: Histogram,
-    /// Times from submission to the first token.
+    /// Times from submission to the first token, of requests.
     pub first_token_time: Histogram,
     /// Times between consecutive tokens of a reply. The accepted draft tokens of a step arrive
     /// together, without time between them.
@@ -49,6 +50,8 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
+    /// Requests and their follow-ups.
+    pub(crate) runs: AtomicU64,
     pub(crate) prefilled_tokens: AtomicU64,
     pub(crate) reused_tokens: AtomicU64,
     pub(crate) reused_requests: AtomicU64,
@@ -66,30 +69,30 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts the first admission of a request that was submitted at `submitted`, with `reused`
-    /// prompt tokens in the cache.
-    pub(crate) fn count_admission(&self, submitted: Instant, reused: usize) {
-        self.queue_time.record(submitted.elapsed());
-        self.count_reuse(reused, true);
-    }
-
-    /// Counts `reused` prompt tokens that were found in the cache, the first ones of their request
-    /// or further ones.
+    /// Counts `reused` prompt tokens that were found in the cache, the first ones of a request or
+    /// further ones.
     pub(crate) fn count_reuse(&self, reused: usize, is_first: bool) {
         self.reused_tokens.fetch_add(reused as u64, Relaxed);
         self.reused_requests
             .fetch_add(u64::from(is_first && reused > 0), Relaxed);
     }
 
-    /// Counts a generated token: the first of a request that was submitted at `submitted`, or one
-    /// that follows the token of time `previous`.
-    pub(crate) fn count_token(&self, submitted: Instant, previous: Option<Instant>, now: Instant) {
+    /// Counts a token that was generated `now`: one that follows the token of time `previous`, or
+    /// the first of a request that was submitted at `submitted`, which is `None` for a follow-up.
+    pub(crate) fn count_token(
+        &self,
+        submitted: Option<Instant>,
+        previous: Option<Instant>,
+        now: Instant,
+    ) {
         self.generated_tokens.fetch_add(1, Relaxed);
-        let (histogram, since) = match previous {
-            None => (&self.first_token_time, submitted),
-            Some(previous) => (&self.inter_token_time, previous),
+        let measured = match (previous, submitted) {
+            (Some(previous), _) => Some((&self.inter_token_time, previous)),
+            (None, submitted) => submitted.map(|at| (&self.first_token_time, at)),
         };
-        histogram.record(now.saturating_duration_since(since));
+        if let Some((histogram, since)) = measured {
+            histogram.record(now.saturating_duration_since(since));
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Metrics {

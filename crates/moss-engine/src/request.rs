@@ -81,6 +81,9 @@ pub struct Request {
     pub owner: Arc<str>,
     /// Restricts the sharing of cached prefixes to requests of the owner with the same key.
     pub cache_key: Option<Arc<str>>,
+    /// The next run of a reply whose earlier run has ended, see [`NextRun`]. [`crate::Metrics`] do
+    /// not count it as another request, and it is accepted if the queue is full.
+    pub is_follow_up: bool,
 }
 
 impl Request {
@@ -98,6 +101,7 @@ impl Request {
             align: false,
             owner: Arc::from(""),
             cache_key: None,
+            is_follow_up: false,
         }
     }
 
@@ -111,6 +115,7 @@ impl Request {
         Self {
             stop,
             text: run.text,
+            is_follow_up: run.is_follow_up,
             ..Self::new(run.prompt, sampling)
         }
     }

@@ -45,6 +45,8 @@ pub(crate) struct Sequence {
     text: Option<ReplyText>,
     /// [`Request::logprobs`](crate::Request::logprobs).
     logprobs: Option<usize>,
+    /// [`Request::is_follow_up`](crate::Request::is_follow_up).
+    pub(crate) is_follow_up: bool,
     events: Arc<EventSender>,
     usage: Usage,
     pub(crate) submitted: Instant,
@@ -106,6 +108,7 @@ impl Sequence {
             context_length,
             text,
             logprobs: request.logprobs,
+            is_follow_up: request.is_follow_up,
             events,
             usage,
             submitted,
@@ -204,9 +207,13 @@ impl Sequence {
     pub(crate) fn cause_before_sampling(&self) -> Option<StopCause> {
         match self.external_cause() {
             Some(StopCause::Cancelled) => Some(StopCause::Cancelled),
-            // The request only fills the cache with its prompt.
-            _ => (self.stop.max_new_tokens == Some(0)).then_some(StopCause::MaxNewTokens),
+            _ => self.only_fills_cache().then_some(StopCause::MaxNewTokens),
         }
+    }
+
+    /// Returns true if no token is generated: the request fills the cache with its prompt.
+    fn only_fills_cache(&self) -> bool {
+        self.stop.max_new_tokens == Some(0)
     }
 
     /// Returns the chunk of the next `tokens` pending tokens. `requests` are those of its rows, if
@@ -314,6 +321,9 @@ impl Sequence {
 
     /// Returns what the model computes at the last position: a token if it can sample it.
     fn logits_request(&self) -> LogitRows<'_> {
+        if self.only_fills_cache() {
+            return LogitRows::None;
+        }
         self.sample_request()
             .map_or(LogitRows::Last, LogitRows::Sample)
     }

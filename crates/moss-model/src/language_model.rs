@@ -7,7 +7,7 @@ use crate::{BlockFormat, BlockTable, CacheShape, MAX_DECODE_ROWS, ModelError, Mo
 /// The positions of a chunk whose logits are computed. Only those pass through lm_head.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LogitRows<'a> {
-    /// None, for a prompt chunk that is not the last one.
+    /// None, for a prompt chunk that is not the last one, or whose next token is not sampled.
     None,
     /// The last position, for generation.
     Last,

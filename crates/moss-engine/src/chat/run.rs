@@ -128,7 +128,7 @@ impl<'a> ChatRun<'a> {
     }
 
     /// Ends a run, and starts the next one of the reply if there is one. If the engine rejects it,
-    /// because its queue is full, the turn waits for results.
+    /// because it has stopped, the turn waits for results.
     fn finish(&mut self, outcome: Outcome) {
         let generated = self.reply.ids().len();
         if let Step::Run(next) = self.reply.end(outcome) {

@@ -28,7 +28,8 @@ impl Sequence {
                 .is_some()
         };
         let most = (0..=most).take_while(is_possible).count().checked_sub(1)?;
-        if most == 0 || self.logprobs.is_some() || !self.is_decoding() {
+        let is_off = self.drafter.is_off || self.logprobs.is_some();
+        if most == 0 || is_off || !self.is_decoding() {
             return None;
         }
         let found = self.drafter.index.longest_match(&self.ids)?;
@@ -68,6 +69,11 @@ impl Sequence {
     pub(crate) fn take_drafts(&mut self) -> Vec<u32> {
         let known = self.ids.len() - std::mem::take(&mut self.drafter.count);
         self.ids.split_off(known)
+    }
+
+    /// Ends the use of drafts.
+    pub(crate) fn stop_drafting(&mut self) {
+        self.drafter.is_off = true;
     }
 
     /// Counts verified drafts.

@@ -57,7 +57,11 @@ impl Worker {
     fn start(&mut self, job: Job, ahead: usize) -> Sequence {
         let mut blocks = SequenceBlocks::new(job.request.scope());
         let reused = self.cache.reuse(&mut blocks, &job.request.prompt);
-        self.counters.count_admission(job.submitted, reused);
+        let is_request = !job.request.is_follow_up;
+        self.counters.count_reuse(reused, is_request);
+        if is_request {
+            self.counters.queue_time.record(job.submitted.elapsed());
+        }
         let rows = self.model.config().vocab_size;
         let allowed = match job.request.vocabulary {
             Vocabulary::RealTokens => self.tokenizer.as_ref().map_or(rows, Tokenizer::vocab_size),

@@ -39,6 +39,16 @@ impl Worker {
         dropped > 0
     }
 
+    /// Ends the use of drafts in the sequences of a batch that failed: inf or NaN may be those of a
+    /// draft that plain decoding would not compute.
+    pub(super) fn stop_drafting(&mut self, drafts: &[Vec<u32>]) {
+        for (sequence, drafts) in self.running.iter_mut().zip(drafts) {
+            if !drafts.is_empty() {
+                sequence.stop_drafting();
+            }
+        }
+    }
+
     /// Counts the verified drafts of a sequence.
     pub(super) fn count_drafts(&mut self, sequence: usize, drafts: usize, accepted: usize) {
         if drafts == 0 {

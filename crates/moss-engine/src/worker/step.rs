@@ -60,7 +60,14 @@ impl Worker {
                     source: Arc::new(error),
                 });
             }
-            Ok(Err(error)) => self.fail(&failing_sequences(&chunks, &error), error),
+            Ok(Err(error)) => {
+                let mut failing = failing_sequences(&chunks, &error);
+                if matches!(error, ModelError::NonFinite { .. }) {
+                    failing.retain(|index| drafts[*index].is_empty());
+                    self.stop_drafting(&drafts);
+                }
+                self.fail(&failing, error);
+            }
             Err(message) => self.fail_all(EngineError::Panicked { message }),
         }
     }
@@ -70,7 +77,7 @@ impl Worker {
     /// cache by now.
     fn pending(&mut self) -> Vec<Pending> {
         for sequence in &mut self.running {
-            let is_first = sequence.reused_tokens() == 0;
+            let is_first = sequence.reused_tokens() == 0 && !sequence.is_follow_up;
             let reused = sequence.reuse(&mut self.cache);
             self.counters.count_reuse(reused, is_first);
         }
@@ -209,7 +216,8 @@ impl Worker {
             if let Some(now) = sequence.last_token
                 && is_sampled
             {
-                self.counters.count_token(sequence.submitted, previous, now);
+                let submitted = Some(sequence.submitted).filter(|_| !sequence.is_follow_up);
+                self.counters.count_token(submitted, previous, now);
             }
             let is_accepted = is_sampled && drafts.get(row) == sequence.ids.last();
             accepted += usize::from(is_accepted);

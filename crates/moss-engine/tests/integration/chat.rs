@@ -316,6 +316,10 @@ fn a_reply_without_commands_continues_by_itself() {
         outcome.ids.len(),
         "results are not generated"
     );
+    let metrics = chat.engine().metrics();
+    let counts = [metrics.queue_time, metrics.first_token_time].map(|times| times.count());
+    assert_eq!((metrics.requests, counts), (1, [1, 1]), "one request");
+    assert_eq!(metrics.reused_requests, 0, "its own tokens are no hit");
     assert!(!chat.awaits_results());
     assert_eq!(chat.turns().len(), 1);
     assert!(

@@ -1,10 +1,59 @@
 //! Requests from their submission to their outcome, with a model without weights.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
 use moss_engine::{Engine, EngineError, EngineOptions, Event, Request, StopCause, Vocabulary};
 use moss_sampling::SamplingParams;
 use moss_testing::model::ScriptedModel;
 
 use crate::support::{StartEngine, expected, greedy, mix, options, scripted, slow, tokenizer};
+
+#[test]
+fn a_request_that_only_fills_the_cache_needs_no_logits() {
+    let rows = Arc::new(AtomicUsize::new(0));
+    let counted = rows.clone();
+    let next = move |history: &[u32]| {
+        counted.fetch_add(1, SeqCst);
+        mix(history)
+    };
+    let engine = ScriptedModel::new(97, 512, next).start(options(), None);
+    let outcome = engine.submit(greedy(&[3; 40], 0)).unwrap().wait().unwrap();
+    assert_eq!(outcome.cause, StopCause::MaxNewTokens);
+    assert_eq!((outcome.ids.len(), rows.load(SeqCst)), (0, 0));
+    let next = engine.submit(greedy(&[3; 40], 1)).unwrap().wait().unwrap();
+    assert_eq!(next.ids, expected(&[3; 40], 1));
+    assert_eq!(next.usage.reused_tokens, 39);
+}
+
+#[test]
+fn a_follow_up_is_accepted_by_a_full_queue() {
+    let full = EngineOptions {
+        queue_limit: 1,
+        max_sequences: 1,
+        ..options()
+    };
+    let engine = ScriptedModel::new(97, 512, mix)
+        .before(slow)
+        .start(full, None);
+    let first = engine.submit(greedy(&[1, 2], 50)).unwrap();
+    while engine.metrics().running == 0 {
+        std::thread::yield_now();
+    }
+    let second = engine.submit(greedy(&[1, 3], 2)).unwrap();
+    assert!(engine.submit(greedy(&[1, 4], 2)).is_err());
+    let follow_up = Request {
+        is_follow_up: true,
+        ..greedy(&[1, 4], 2)
+    };
+    let third = engine.submit(follow_up).unwrap();
+    first.cancel();
+    assert_eq!(second.wait().unwrap().ids, expected(&[1, 3], 2));
+    assert_eq!(third.wait().unwrap().ids, expected(&[1, 4], 2));
+    assert_eq!(engine.metrics().requests, 2);
+}
 
 #[test]
 fn an_answer_is_what_the_model_generates_token_by_token() {

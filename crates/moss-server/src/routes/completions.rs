@@ -70,6 +70,7 @@ pub(crate) async fn complete(
             text: TextMode::Raw,
             stop_ids: stop_ids.clone(),
             max_new_tokens: Some(plan.max_tokens),
+            is_follow_up: false,
         };
         Generation::start(&state, &model, plan.request(run, index), &admission)
     };

@@ -22,6 +22,8 @@ pub struct NextRun {
     pub stop_ids: Vec<u32>,
     /// The most tokens to generate; `None` for no limit.
     pub max_new_tokens: Option<usize>,
+    /// Is true for every run of a reply except the first.
+    pub is_follow_up: bool,
 }
 
 /// The step after a run.
@@ -98,6 +100,7 @@ impl Reply {
             text,
             stop_ids,
             max_new_tokens,
+            is_follow_up: false,
         };
         (reply, run)
     }
@@ -146,6 +149,7 @@ impl Reply {
             },
             stop_ids: self.stop_ids.clone(),
             max_new_tokens: self.left(),
+            is_follow_up: true,
         })
     }
 
