@@ -71,6 +71,10 @@ pub(crate) struct BlockKey<'a> {
     ids: &'a [u32],
 }
 
+/// The most partial leaves after a node with one scope: a prompt is compared with all of them, in
+/// every step.
+pub(crate) const MOST_PARTIAL: usize = 32;
+
 /// A trie of cached blocks.
 #[derive(Debug)]
 pub(crate) struct PrefixCache {
@@ -206,7 +210,8 @@ impl PrefixCache {
     }
 
     /// Adds the partly filled block of a sequence that has ended, unless a partial leaf has its ids
-    /// already. Returns true if it was added, and the leaf that it replaces.
+    /// already. Returns true if it was added, and the block of the leaf that it replaces: one whose
+    /// ids it continues, or the least recently used one of [`MOST_PARTIAL`].
     pub(crate) fn insert_partial(
         &mut self,
         parent: NodeId,
@@ -219,10 +224,20 @@ impl PrefixCache {
         if found.is_some_and(|(_, shared)| shared == ids.len()) {
             return (false, None);
         }
-        let replaced = found.filter(|(node, shared)| *shared == self.tokens(*node));
+        let continued = found.filter(|(node, shared)| *shared == self.tokens(*node));
+        let replaced = continued.map(|(node, _)| node);
+        let replaced = replaced.or_else(|| self.least_used_partial(parent, scope));
         let key = BlockKey { parent, scope, ids };
         self.insert(&key, block, kinds);
-        (true, replaced.map(|(node, _)| self.remove(node)))
+        (true, replaced.map(|node| self.remove(node)))
+    }
+
+    /// Returns the least recently used partial leaf if there are [`MOST_PARTIAL`].
+    fn least_used_partial(&self, parent: NodeId, scope: &Scope) -> Option<NodeId> {
+        let leaves = &self.nodes[parent].branches.get(scope)?.partial;
+        let leaves = Some(leaves).filter(|leaves| leaves.len() >= MOST_PARTIAL)?;
+        let last_use = |node: &NodeId| self.nodes[*node].last_use;
+        leaves.iter().copied().min_by_key(last_use)
     }
 
     /// Replaces the block of a node by another one with the same tokens; returns the old one.

@@ -6,6 +6,7 @@ use TokenKind::{Generated, Prompt};
 use proptest::prelude::*;
 
 use super::*;
+use crate::prefix_cache::MOST_PARTIAL;
 
 const BLOCK: usize = 4;
 
@@ -204,6 +205,19 @@ fn a_partial_block_is_cut_only_if_most_of_it_is_reused() {
     assert_eq!(fixture.start("a", &[1, 8, 9]).blocks.positions(), 0);
     assert_eq!(fixture.start("a", &[1, 2, 9]).blocks.positions(), 2);
     assert_eq!(fixture.start("a", &[1, 2, 3, 4]).blocks.positions(), 0);
+}
+
+#[test]
+fn the_number_of_partial_blocks_after_a_prefix_is_bounded() {
+    let mut fixture = Fixture::new(200);
+    let prompts: [[u32; 3]; 100] = std::array::from_fn(|first| [first as u32, 7, 8]);
+    for prompt in &prompts {
+        fixture.ask("a", prompt, &[]);
+    }
+    assert_eq!(fixture.cache.pool.free_blocks(), 200 - MOST_PARTIAL);
+    let found = prompts.map(|prompt| fixture.reusable("a", &prompt));
+    assert!(found[..68].iter().all(|found| *found == 0));
+    assert_eq!(found[68..], [2; MOST_PARTIAL]);
 }
 
 #[test]

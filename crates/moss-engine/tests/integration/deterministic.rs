@@ -1,10 +1,14 @@
-//! A small network on the CPU: concurrent requests, with cache hits, preemptions and cancellations,
-//! equal each request alone.
+//! A small network on the CPU: concurrent requests, with cache hits, drafts, preemptions and
+//! cancellations, equal each request alone.
 
 use std::sync::Arc;
 
-use moss_engine::{Engine, EngineOptions, Event, Request, StopCause};
-use moss_model::{LoadOptions, Moss, MossConfig, RandomWeights, WeightFormat};
+use moss_engine::{
+    Engine, EngineOptions, Event, Request,
+    Speculation::{self, Auto, Drafts, Off},
+    StopCause,
+};
+use moss_model::{KvCacheType, LoadOptions, Moss, MossConfig, RandomWeights, WeightFormat};
 use moss_sampling::SamplingParams;
 
 use crate::support::tokenizer;
@@ -25,16 +29,18 @@ fn tiny() -> MossConfig {
     }
 }
 
-fn start(positions: usize, max_sequences: usize, deterministic: bool) -> Engine {
+fn start(positions: usize, kv_cache: KvCacheType, options: EngineOptions) -> Engine {
     let source = RandomWeights::new(tiny(), WeightFormat::F16);
-    let model = Moss::load(&source, &LoadOptions::cpu(positions), &mut |_| {}).unwrap();
+    let load = LoadOptions {
+        kv_cache,
+        ..LoadOptions::cpu(positions)
+    };
+    let model = Moss::load(&source, &load, &mut |_| {}).unwrap();
     let options = EngineOptions {
-        max_sequences,
-        deterministic,
         queue_limit: 256,
         prefill_chunk: Some(24),
         threads: Some(2),
-        ..EngineOptions::default()
+        ..options
     };
     Engine::start(Box::new(model), Some(tokenizer()), options).unwrap()
 }
@@ -57,7 +63,7 @@ fn request(index: usize, past: &[u32]) -> Request {
     let sampling = SamplingParams {
         temperature: [0.0, 0.7, 1.0, 5.0][index % 4],
         repetition_penalty: [1.0, 1.02][index % 2],
-        top_k: None,
+        top_k: [None, Some(40)][index / 4 % 2],
         seed: Some(index as u64),
         ..SamplingParams::CHAT
     };
@@ -67,8 +73,14 @@ fn request(index: usize, past: &[u32]) -> Request {
 }
 
 /// Each request, and its reply alone: of an owner without other requests.
-fn alone() -> Vec<(Request, Vec<u32>)> {
-    let engine = start(512, 1, true);
+fn alone(kv_cache: KvCacheType) -> Vec<(Request, Vec<u32>)> {
+    let one = EngineOptions {
+        max_sequences: 1,
+        deterministic: true,
+        speculation: Off,
+        ..EngineOptions::default()
+    };
+    let engine = start(512, kv_cache, one);
     let mut all: Vec<(Request, Vec<u32>)> = Vec::new();
     for index in 0..128usize {
         // Half of the requests continue a conversation.
@@ -89,51 +101,79 @@ fn alone() -> Vec<(Request, Vec<u32>)> {
     all
 }
 
-#[test]
-fn mixed_requests_equal_each_request_alone() {
-    let expected = alone();
-    for deterministic in [true, false] {
-        // 40 blocks, of up to 20 for each request.
-        let engine = start(640, 24, deterministic);
-        let owner = |index: usize| Arc::from(["a", "b"][index % 2]);
-        let runs: Vec<_> = (0..128)
-            .map(|index| {
-                let past = expected[index].0.prompt.clone();
-                let request = Request {
-                    prompt: past,
-                    owner: owner(index),
-                    ..request(index, &[])
-                };
-                engine.submit(request).unwrap()
-            })
-            .collect();
-        let mut cancelled = 0;
-        for (index, (run, (_, reply))) in runs.into_iter().zip(&expected).enumerate() {
-            let (cancel, mut outcome, mut tokens) = (run.cancel_handle(), None, 0);
-            for event in run {
-                match event {
-                    Event::Text { id: Some(_), .. } => tokens += 1,
-                    Event::Finished(last) => outcome = Some(last),
-                    Event::Failed(error) => panic!("{error}"),
-                    _ => {}
-                }
-                if index % 9 == 8 && tokens > index % 13 {
-                    cancel.cancel();
-                }
+/// Sends all requests at the same time, of two owners, and cancels some of them.
+fn compare(engine: &Engine, expected: &[(Request, Vec<u32>)]) {
+    let runs = expected.iter().enumerate().map(|(index, (alone, _))| {
+        let request = Request {
+            prompt: alone.prompt.clone(),
+            owner: Arc::from(["a", "b"][index % 2]),
+            ..request(index, &[])
+        };
+        engine.submit(request).unwrap()
+    });
+    let runs: Vec<_> = runs.collect();
+    for (index, (run, (_, reply))) in runs.into_iter().zip(expected).enumerate() {
+        let (cancel, mut outcome, mut tokens) = (run.cancel_handle(), None, 0);
+        for event in run {
+            match event {
+                Event::Text { id: Some(_), .. } => tokens += 1,
+                Event::Finished(last) => outcome = Some(last),
+                Event::Failed(error) => panic!("{error}"),
+                _ => {}
             }
-            let outcome = outcome.unwrap();
-            if outcome.cause == StopCause::Cancelled {
-                cancelled += 1;
-                assert_eq!(outcome.ids, reply[..outcome.ids.len()], "{index}");
-            } else {
-                assert_eq!(&outcome.ids, reply, "{index}");
+            if index % 9 == 8 && tokens > index % 13 {
+                cancel.cancel();
             }
         }
+        let outcome = outcome.unwrap();
+        if outcome.cause == StopCause::Cancelled {
+            assert_eq!(outcome.ids, reply[..outcome.ids.len()], "{index}");
+        } else {
+            assert_eq!(&outcome.ids, reply, "{index}");
+        }
+    }
+}
+
+fn check(kv_cache: KvCacheType, cases: &[(bool, usize, Speculation)]) {
+    let expected = alone(kv_cache);
+    for &(deterministic, max_sequences, speculation) in cases {
+        let options = EngineOptions {
+            max_sequences,
+            deterministic,
+            speculation,
+            ..EngineOptions::default()
+        };
+        // 40 or 32 blocks, of up to 20 for each request.
+        let positions = if max_sequences > 4 { 640 } else { 512 };
+        let engine = start(positions, kv_cache, options);
+        compare(&engine, &expected);
         let metrics = engine.metrics();
         assert!(
             metrics.preemptions > 0 && metrics.reused_tokens > 0,
-            "{metrics:?}, {cancelled} cancelled"
+            "{metrics:?}"
         );
         assert!(metrics.reused_requests < 128, "some requests miss");
+        if speculation != Auto {
+            assert!(metrics.accepted_tokens > 0, "{metrics:?}");
+        }
     }
+}
+
+#[test]
+fn mixed_requests_equal_each_request_alone() {
+    let cases = [
+        (true, 24, Auto),
+        (false, 24, Auto),
+        (true, 4, Drafts(7)),
+        (false, 4, Drafts(1)),
+    ];
+    check(KvCacheType::Native, &cases);
+}
+
+#[test]
+fn mixed_requests_equal_each_request_alone_with_an_8_bit_cache() {
+    check(
+        KvCacheType::Int8,
+        &[(true, 24, Auto), (false, 4, Drafts(7))],
+    );
 }
