@@ -82,10 +82,7 @@ impl PromptCache {
             return Ok(None);
         }
         self.create_folder()?;
-        let lock = self.folder.join(LOCK);
-        let acquired = FileLock::try_acquire(&lock);
-        let acquired = acquired.map_err(|source| PromptCacheError::Write { path: lock, source });
-        let Some(lock) = acquired? else {
+        let Some(lock) = self.lock()? else {
             return Ok(None);
         };
         self.remove_staged()?;
@@ -109,14 +106,22 @@ impl PromptCache {
         Ok(self.find(ENDING)?.into_iter().map(entry).rev().collect())
     }
 
-    /// Removes all files, and returns their number and total size. Other files of the folder stay.
+    /// Removes all files, also those that killed processes left unfinished, and returns their
+    /// number and total size. Other files of the folder stay, and so does a file that is being
+    /// written.
     ///
     /// # Errors
     /// [`PromptCacheError::Read`], [`PromptCacheError::Write`].
     pub fn clear(&self) -> Result<(usize, u64), PromptCacheError> {
-        let found = self.find(ENDING)?;
+        let mut found = self.find(ENDING)?;
         for (path, ..) in &found {
             remove(path)?;
+        }
+        // A folder without unfinished files needs no lock, which would create a file.
+        if !self.find(STAGING)?.is_empty()
+            && let Some(_lock) = self.lock()?
+        {
+            found.extend(self.remove_staged()?);
         }
         Ok((found.len(), found.iter().map(|(_, bytes, _)| bytes).sum()))
     }
@@ -138,10 +143,19 @@ impl PromptCache {
         })
     }
 
-    /// Removes what killed processes left. The caller has the lock, so no other process writes.
-    fn remove_staged(&self) -> Result<(), PromptCacheError> {
-        let mut staged = self.find(STAGING)?.into_iter();
-        staged.try_for_each(|(path, ..)| remove(&path))
+    /// Returns the lock of writers; `None` if another process has it.
+    fn lock(&self) -> Result<Option<FileLock>, PromptCacheError> {
+        let path = self.folder.join(LOCK);
+        let acquired = FileLock::try_acquire(&path);
+        acquired.map_err(|source| PromptCacheError::Write { path, source })
+    }
+
+    /// Removes what killed processes left, and returns it. The caller has the lock, so no other
+    /// process writes.
+    fn remove_staged(&self) -> Result<Vec<Found>, PromptCacheError> {
+        let staged = self.find(STAGING)?;
+        staged.iter().try_for_each(|(path, ..)| remove(path))?;
+        Ok(staged)
     }
 
     /// Removes the least recently used files, so that there is room for `bytes`. The file `target`

@@ -178,6 +178,22 @@ fn clear_removes_the_files_of_the_cache_and_no_others() {
     assert_eq!(files(&cache), [other]);
 }
 
+#[test]
+fn clear_removes_what_killed_processes_left_but_no_file_that_is_being_written() {
+    let (_folder, cache) = cache();
+    let mut writer = cache.create(&prefix(1)).unwrap().unwrap();
+    assert_eq!(cache.clear().unwrap(), (0, 0));
+    (0..2).for_each(|index| writer.add_block(&block(index)).unwrap());
+    writer.finish().unwrap();
+    assert_eq!(read(&cache, &prefix(1)).unwrap().len(), 2);
+    let left = cache.folder().join("0.moss-kv-unfinished");
+    fs::write(&left, "left").unwrap();
+    let bytes = fs::metadata(&files(&cache)[0]).unwrap().len();
+    let bytes = bytes + fs::metadata(&files(&cache)[1]).unwrap().len();
+    assert_eq!(cache.clear().unwrap(), (2, bytes));
+    assert!(files(&cache).is_empty());
+}
+
 #[cfg(unix)]
 #[test]
 fn only_the_user_may_read_the_files() {
