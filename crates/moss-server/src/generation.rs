@@ -15,7 +15,10 @@ use moss_engine::{
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::{
-    Limits, ServedModel, error::ApiError, metrics::OwnerCounts, state::Shared,
+    Limits, ServedModel,
+    error::ApiError,
+    metrics::{OwnerCounts, TokenCounts},
+    state::Shared,
     wire::answer::end_error,
 };
 
@@ -47,8 +50,6 @@ pub(crate) struct Generation {
     has_started: bool,
     /// The counters of the request's owner.
     counts: Arc<OwnerCounts>,
-    /// It continues an earlier run, which has counted the prompt.
-    follows: bool,
     end: End,
 }
 
@@ -72,7 +73,7 @@ impl Generation {
     ) -> Result<Self, ApiError> {
         let (cancel, engine) = (CancelHandle::default(), model.engine.clone());
         let counts = state.metrics.owners.of(&request.owner);
-        let (events, seed) = submit(&engine, request, &cancel)?;
+        let (events, seed) = submit(state, &engine, request, &cancel, &counts)?;
         Ok(Self {
             state: state.clone(),
             backlog: engine.prompt_backlog(),
@@ -85,7 +86,6 @@ impl Generation {
             first: None,
             has_started: false,
             counts,
-            follows: false,
             end: End::Open,
         })
     }
@@ -96,8 +96,15 @@ impl Generation {
     /// Those of [`moss_engine::Engine::submit`].
     pub(crate) fn follow_up(&mut self, mut request: Request) -> Result<(), ApiError> {
         request.sampling.seed = Some(self.seed);
-        (self.events, _) = submit(&self.engine, request, &self.cancel)?;
-        (self.follows, self.end) = (true, End::Open);
+        self.end = End::Failed;
+        (self.events, _) = submit(
+            &self.state,
+            &self.engine,
+            request,
+            &self.cancel,
+            &self.counts,
+        )?;
+        self.end = End::Open;
         Ok(())
     }
 
@@ -152,11 +159,14 @@ impl Generation {
         let event = event.unwrap_or(Event::Failed(EngineError::ShutDown));
         self.has_started = true;
         self.admission.0.store(true, Relaxed);
-        self.measure(&event);
         match event {
             Event::Failed(error) => {
                 self.end = End::Failed;
                 Err(error.into())
+            }
+            Event::Finished(outcome) => {
+                self.end = End::Finished(outcome.cause.clone());
+                Ok(Event::Finished(outcome))
             }
             event => Ok(event),
         }
@@ -188,39 +198,16 @@ impl Generation {
         }
     }
 
-    fn check_queue_time(&self) -> Result<(), ApiError> {
+    fn check_queue_time(&mut self) -> Result<(), ApiError> {
         match self.queue_time() {
             Some(limit) if self.is_queued() && self.submitted.elapsed() >= limit => {
+                self.cancel.cancel();
+                self.end = End::Failed;
                 Err(ApiError::QueueTime {
                     seconds: limit.as_secs(),
                 })
             }
             _ => Ok(()),
-        }
-    }
-
-    fn measure(&mut self, event: &Event) {
-        let metrics = &self.state.metrics;
-        match event {
-            Event::Started { prompt_tokens, .. } if !self.follows => {
-                let prompt = *prompt_tokens as u64;
-                metrics.prompt_tokens.inc_by(prompt);
-                self.counts.prompt_tokens.fetch_add(prompt, Relaxed);
-            }
-            Event::Text { id: Some(_), .. } => {
-                metrics.generated_tokens.inc();
-                self.counts.generated_tokens.fetch_add(1, Relaxed);
-            }
-            Event::Finished(outcome) => {
-                if !self.follows {
-                    // Blocks that other requests computed meanwhile are included.
-                    let reused = outcome.usage.reused_tokens as u64;
-                    metrics.cached_tokens.inc_by(reused);
-                    self.counts.cached_tokens.fetch_add(reused, Relaxed);
-                }
-                self.end = End::Finished(outcome.cause.clone());
-            }
-            _ => {}
         }
     }
 }
@@ -253,14 +240,21 @@ pub(crate) async fn one_admitted<'a>(
     select_all(waits).await.0
 }
 
-/// Submits a request and returns its events and its seed.
+/// Submits a request of an owner with these `counts`, and returns its events and its seed.
 fn submit(
+    state: &Shared,
     engine: &Engine,
     request: Request,
     cancel: &CancelHandle,
+    counts: &Arc<OwnerCounts>,
 ) -> Result<(UnboundedReceiver<Event>, u64), ApiError> {
     let (sender, events) = unbounded_channel();
-    let sink = Box::new(move |event| sender.send(event).is_ok());
+    // The engine drops the sink. It must not have the state, which has the engine.
+    let counts = TokenCounts::new(&state.metrics, counts.clone(), request.is_follow_up);
+    let sink = Box::new(move |event| {
+        counts.count(&event);
+        sender.send(event).is_ok()
+    });
     let seed = engine.submit_to(request, cancel.clone(), sink)?;
     Ok((events, seed))
 }
@@ -274,7 +268,7 @@ impl Drop for Generation {
                 metrics.gone();
             }
             End::Finished(cause) => metrics.answer(cause),
-            End::Failed => {}
+            End::Failed => metrics.failed(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod engine;
 mod owners;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -15,7 +16,10 @@ use prometheus_client::{
 use crate::{BuildInfo, ServedModel, wire::answer::stop_reason};
 
 use self::engine::EngineMetrics;
-pub(crate) use self::owners::{OwnerCounts, OwnerMetrics};
+pub(crate) use self::{
+    owners::{OwnerCounts, OwnerMetrics},
+    tokens::TokenCounts,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Served {
@@ -102,9 +106,15 @@ impl ServerMetrics {
         self.answers.get_or_create(&Ended { reason }).inc();
     }
 
-    /// Counts an answer whose client disconnected, or that failed.
+    /// Counts an answer whose client disconnected.
     pub(crate) fn gone(&self) {
         self.answers.get_or_create(&Ended { reason: "gone" }).inc();
+    }
+
+    /// Counts an answer that ended with an error.
+    pub(crate) fn failed(&self) {
+        let reason = "failed";
+        self.answers.get_or_create(&Ended { reason }).inc();
     }
 
     /// Returns all metrics in the text format of OpenMetrics.

@@ -93,6 +93,8 @@ fn an_error_of_one_step_leaves_the_server_healthy() {
         server.post(TEXT, &endless(4, 50)).error(),
         (500, String::new(), "engine_error".into())
     );
+    let failed = "moss_answers_total{reason=\"failed\"} 1";
+    assert!(server.get("/metrics").body.contains(failed));
     assert_eq!(
         (server.get("/health").status, server.get("/ready").status),
         (200, 200)

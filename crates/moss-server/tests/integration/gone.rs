@@ -44,6 +44,15 @@ fn gone_in_the_middle_of_an_answer() {
         let metrics = server.get("/metrics").body;
         metrics.contains("moss_answers_total{reason=\"gone\"} 2")
     });
+    let (metrics, now) = (server.get("/metrics").body, server.engine.metrics());
+    for (name, count) in [
+        ("generated", now.generated_tokens),
+        ("cached", now.reused_tokens),
+        ("prompt", now.reused_tokens + now.prefilled_tokens),
+    ] {
+        let line = format!("\nmoss_{name}_tokens_total {count}\n");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
 }
 
 #[test]

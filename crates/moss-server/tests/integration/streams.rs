@@ -6,7 +6,7 @@ use moss_engine::EngineOptions;
 use moss_testing::http::{JSON, first_text, with};
 use serde_json::{Value, json};
 
-use crate::support::{Running, Setup, TEXT};
+use crate::support::{CHAT, Running, Setup, TEXT};
 
 fn question(number: usize) -> Value {
     let prompt: Vec<usize> = (0..5 + number * 7 % 60)
@@ -125,4 +125,42 @@ fn a_stream_whose_prompt_is_processed_shows_signs_of_life() {
         waited.matches("\n: ").count() >= 3 && waited.trim_end().ends_with("[DONE]"),
         "{waited}"
     );
+}
+
+/// The second answer to a prompt finds the blocks of the first one, and may end before it.
+#[test]
+fn cached_tokens_of_several_answers_are_those_of_the_first() {
+    let server = Running::start();
+    let system = "Answer every question in one short and friendly sentence, please.";
+    let asked = |seed: usize, stream: bool| {
+        json!({
+            "messages": [
+                {"role": "system", "content": system},
+                {"role": "user", "content": "What is 3 + 4?"},
+            ],
+            "n": 2,
+            "seed": seed,
+            "temperature": 2.0,
+            "top_k": 0,
+            "top_p": 1.0,
+            "repetition_penalty": 2.0,
+            "max_tokens": 40,
+            "cache_salt": format!("{seed} {stream}"),
+            "stream": stream,
+            "logprobs": true,
+        })
+    };
+    let tokens = |answer: &Value, index: usize| {
+        let choice = &answer["choices"][index];
+        choice["logprobs"]["content"].as_array().unwrap().len()
+    };
+    let is_second_shorter = |seed: &usize| {
+        let answer = server.post(CHAT, &asked(*seed, false)).json();
+        tokens(&answer, 1) + 2 < tokens(&answer, 0)
+    };
+    let seed = (0..100).find(is_second_shorter).unwrap();
+    let usage = json!({"stream_options": {"include_usage": true}});
+    let events = server.post(CHAT, &with(asked(seed, true), usage)).events();
+    let usage = &events.last().unwrap()["usage"];
+    assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], 0);
 }

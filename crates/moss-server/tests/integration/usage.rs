@@ -144,6 +144,15 @@ fn by_http(make: &dyn Fn() -> Script, fields: Value, questions: &[&str]) -> [(St
         let answers = metric(&server, "moss_answers_total{reason=\"end_of_turn\"}")
             + metric(&server, "moss_answers_total{reason=\"max_tokens\"}");
         assert_eq!(answers, questions.len() * n);
+        for times in ["queue_time", "time_to_first_token"] {
+            let count = metric(&server, &format!("moss_{times}_seconds_count"));
+            assert_eq!(count, answers, "{times}");
+        }
+        let totals = server.get("/stats").json()["totals"].clone();
+        assert_eq!(
+            [&totals["answers"], &totals["generated_tokens"]],
+            [answers, generated]
+        );
         last.unwrap()
     })
 }

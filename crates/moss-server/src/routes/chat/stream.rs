@@ -64,7 +64,7 @@ pub(super) fn respond(
                 })
                 .await?;
         }
-        let (mut usage, mut counted, mut report) = (Usage::default(), false, None);
+        let (mut usage, mut report) = (Usage::default(), None);
         while let Some((index, part)) = merged.next().await {
             match part? {
                 Part::Text {
@@ -89,7 +89,7 @@ pub(super) fn respond(
                     if let Some(error) = end_error(&outcome) {
                         return Err(error);
                     }
-                    usage.add(&outcome, !std::mem::replace(&mut counted, true));
+                    usage.add(&outcome, index == 0);
                     report.get_or_insert_with(|| Report::of(&outcome));
                     let reason = Some(finish_reason(&outcome.cause));
                     let last = choice(index, ChatDelta::default(), None, reason);
