@@ -14,9 +14,11 @@ mod http;
 mod keys;
 mod limits;
 mod order;
+#[allow(clippy::print_stderr)] // the results of the measurement
+mod overhead;
 mod plugins;
 mod refusals;
-#[allow(clippy::print_stderr)] // the results of the measurements
+#[allow(clippy::print_stderr)] // the results of the measurement
 mod soak;
 mod streams;
 mod support;

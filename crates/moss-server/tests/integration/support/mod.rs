@@ -17,7 +17,7 @@ use std::{
 
 use moss_checkpoint::Checkpoint;
 use moss_engine::{Engine, EngineOptions, Speculation};
-use moss_model::{LoadOptions, Moss};
+use moss_model::{KvCacheType, LoadOptions, Moss};
 use moss_server::{ServedModel, Server, ServerOptions};
 use moss_testing::{demo, http::Client, model::Fault};
 use moss_text::{SystemText, Tokenizer};
@@ -35,6 +35,7 @@ pub(crate) struct Setup {
     pub(crate) engine: EngineOptions,
     /// Size of the KV cache, in contexts of 2048 tokens.
     pub(crate) contexts: usize,
+    pub(crate) kv_cache: KvCacheType,
     /// Added to each forward pass.
     pub(crate) pause: Duration,
     /// Added to each forward pass for each of its tokens.
@@ -53,6 +54,7 @@ impl Default for Setup {
                 ..EngineOptions::default()
             },
             contexts: 4,
+            kv_cache: KvCacheType::Native,
             pause: Duration::ZERO,
             by_token: Duration::ZERO,
             fault: Fault::Error,
@@ -65,7 +67,10 @@ impl Setup {
     pub(crate) fn engine(&self) -> (Arc<Engine>, Arc<AtomicUsize>, Arc<AtomicUsize>) {
         let folder = demo("moss-demo-int4");
         let checkpoint = Checkpoint::open(&folder).unwrap();
-        let options = LoadOptions::cpu(2048 * self.contexts);
+        let options = LoadOptions {
+            kv_cache: self.kv_cache,
+            ..LoadOptions::cpu(2048 * self.contexts)
+        };
         let model = Moss::load(&checkpoint, &options, &mut |_| {}).unwrap();
         let passes = Arc::<AtomicUsize>::default();
         let fails_at = Arc::new(AtomicUsize::new(usize::MAX));
