@@ -232,7 +232,9 @@ fn build_info() -> BuildInfo {
     let features = features.into_iter().filter(|(_, is_compiled)| *is_compiled);
     BuildInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: option_env!("MOSS_COMMIT").map(str::to_owned),
+        commit: option_env!("MOSS_COMMIT")
+            .filter(|commit| !commit.is_empty())
+            .map(str::to_owned),
         features: features.map(|(name, _)| name.to_owned()).collect(),
     }
 }
