@@ -319,7 +319,10 @@ fn a_reply_without_commands_continues_by_itself() {
     let metrics = chat.engine().metrics();
     let counts = [metrics.queue_time, metrics.first_token_time].map(|times| times.count());
     assert_eq!((metrics.requests, counts), (1, [1, 1]), "one request");
-    assert_eq!(metrics.reused_requests, 0, "its own tokens are no hit");
+    assert_eq!(
+        metrics.reused_requests, 0,
+        "its own tokens do not count as a hit"
+    );
     assert!(!chat.awaits_results());
     assert_eq!(chat.turns().len(), 1);
     assert!(
