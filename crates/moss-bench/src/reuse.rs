@@ -20,7 +20,7 @@ pub const REPLY: usize = 16;
 /// same length.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReuseTimes {
-    /// What is compared.
+    /// The comparison.
     pub case: ReuseCase,
     /// Tokens of the prompt.
     pub prompt: usize,
@@ -32,7 +32,7 @@ pub struct ReuseTimes {
     pub other_s: f64,
 }
 
-/// What is compared.
+/// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReuseCase {
     /// The second turn of a conversation, with a prompt of which nothing is cached.
