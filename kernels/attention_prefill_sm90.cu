@@ -262,6 +262,31 @@ template <u32 D> __device__ __forceinline__ void clear_rows(u32 values, u32 rows
     }
 }
 
+// Stores pairs of values of a head, at d, d + 8, d + 16, d + 24. In the order of the fragments
+// (common/dequantize.cuh) they are neighbours.
+__device__ __forceinline__ void store_scattered(half* out, const u32* scatter, u32 head_dim, u32 d,
+                                                const u32 (&words)[4]) {
+    uint2 columns[4];
+    bool is_run = d + 24 < head_dim;  // an even number
+#pragma unroll
+    for (u32 i = 0; i < 4; ++i) {
+        if (d + 8 * i >= head_dim) break;
+        columns[i] = __ldg(reinterpret_cast<const uint2*>(scatter + d + 8 * i));
+        is_run &= columns[i].x == columns[0].x + 2 * i && columns[i].y == columns[i].x + 1;
+    }
+    if (is_run && columns[0].x % 8 == 0) {
+        *reinterpret_cast<uint4*>(out + columns[0].x) = make_uint4(words[0], words[1], words[2],
+                                                                   words[3]);
+        return;
+    }
+#pragma unroll
+    for (u32 i = 0; i < 4; ++i) {
+        if (d + 8 * i >= head_dim) break;
+        out[columns[i].x] = __ushort_as_half(u16(words[i]));
+        out[columns[i].y] = __ushort_as_half(u16(words[i] >> 16));
+    }
+}
+
 // Stores the results of 16 queries.
 template <u32 D> __device__ __forceinline__ void store_rows(const PrefillAttentionArgs& a,
                                                             const WorkTile& work, u32 row,
@@ -284,10 +309,15 @@ template <u32 D> __device__ __forceinline__ void store_rows(const PrefillAttenti
                 const float* const pair = sum + 4 * (from + i) + 2 * lower;
                 words[i] = pack_pair(pair[0] * inverse, pair[1] * inverse);
             }
+            if (a.scatter) {
+                if (of_tile < work.tile.z)
+                    store_scattered(out, a.scatter + first, a.head_dim, 8 * from + 2 * t, words);
+                continue;
+            }
             transpose_words(words);
             const u32 d = 8 * (from + t);
             if (of_tile >= work.tile.z || d >= a.head_dim) continue;
-            if (d + 8 <= a.head_dim && (first + d) % 8 == 0 && !a.scatter) {
+            if (d + 8 <= a.head_dim && (first + d) % 8 == 0) {
                 *reinterpret_cast<uint4*>(out + first + d) = make_uint4(words[0], words[1],
                                                                         words[2], words[3]);
                 continue;
@@ -296,8 +326,7 @@ template <u32 D> __device__ __forceinline__ void store_rows(const PrefillAttenti
                 const u32 word = i < 4   ? (i < 2 ? words[0] : words[1])
                                  : i < 6 ? words[2]
                                          : words[3];
-                const u32 column = a.scatter ? a.scatter[first + d + i] : first + d + i;
-                out[column] = __ushort_as_half(u16(word >> i % 2 * 16));
+                out[first + d + i] = __ushort_as_half(u16(word >> i % 2 * 16));
             }
         }
     }

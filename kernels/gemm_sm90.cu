@@ -1,23 +1,23 @@
-// gemm_{f16,int8,int4}_{rope_gelu,residual}: y = x W^T of prompts (prefill, GEMM) on tensor cores
-// by wgmma, with the epilogue in the same launch.
+// gemm_f16_{rope_gelu,residual}: y = x W^T of prompts of more than 64 tokens (prefill, GEMM) and
+// f16 weights, on tensor cores by wgmma, with the epilogue in the same launch.
 //
-//   weight, table, x, epilogues  as in LinearArgs of common/linear_args.cuh
+//   weight, x, epilogues  as in LinearArgs of common/linear_args.cuh
 //     rope_gelu  [qkv_proj | fc_in]: rotary embedding, KV cache write, GELU
 //     residual   [out_proj | fc_out], added to y in f32 with fc_out's bias
 //   x[i]          tensor map of the input of segment i: f16 [n, 64 blocks], boxes of 64 x 64
-//   weight[i]     f16 only: tensor map of the weight, [16 tiles, 64 blocks], boxes of 192 x 64
+//   weight[i]     tensor map of the weight, [16 tiles, 64 blocks], boxes of 192 x 64
 //   semaphores    u32, one per tile of y, zero before and after: the slice that adds next
 //   slices        residual: the inputs are cut into this many slices, whose sums are added to y in
 //                 order. It must not depend on n. rope_gelu: 1
 //   grid   persistent blocks, in clusters of two
-//   block  f16 384, packed 512   shared 227 KB   sm_90a
+//   block  384   shared 227 KB   sm_90a
 //   A tile is 128 tokens by 192 outputs: 512 tokens of 6144 outputs are 128 tiles, for 132
-//   multiprocessors. One thread fills the pipeline stages with bulk tensor copies of x and of f16
-//   weights; two warpgroups fill them with packed weights, as (q - zero) * scale. Two consumer
-//   warpgroups multiply 64 tokens each.
-//   A row of y has the same bits for every n and in every tile: the sums are in the order of the
-//   inputs within a slice, then in the order of the slices.
-//   cost 2 n operations per weight; reads x and the weight once per tile, mostly from L2
+//   multiprocessors. One thread fills the pipeline stages with bulk tensor copies of x and of the
+//   weights. Two consumer warpgroups multiply 64 tokens each.
+//   A row of y has the same bits for every n and in every tile, and as in gemm_transposed_sm90.cu:
+//   the sums are in the order of the inputs within a slice, then in the order of the slices.
+//   cost 2 n operations per weight; reads x and the weight once per tile, mostly from L2. On an
+//   H200, us for both products of 512 tokens: 664 to 790, 698 to 590 TFLOP/s, as the clocks fall
 //   pair crates/moss-cuda/src/gemm_sm90.rs
 #include "common/gemm_epilogue.cuh"
 #include "common/gemm_producer.cuh"
@@ -52,51 +52,39 @@ __device__ __forceinline__ void release_slice(u32* semaphore, u32 next) {
 }
 
 // Consumer: a warpgroup multiplies 64 tokens by all outputs of the tile.
-template <Format F, bool RESIDUAL> struct Consumer {
+template <bool RESIDUAL> struct Consumer {
     static constexpr u32 J = TILE_OUTPUTS / 8;
     const GemmArgs& a;
-    const Pipeline<F>& from;
-    RingState<X_STAGES<F>> ring;
-    RingState<WEIGHT_STAGES<F>> weight_ring;
-    // Of a packed weight, the first consumer thread copies x of a later block.
-    static constexpr u32 X_AHEAD = X_STAGES<F> - 2;
-    TileCopies<F, RESIDUAL> copies;
+    const Pipeline& from;
+    RingState ring;
 
-    __device__ __forceinline__ void copy_x() {
-        if (F != Format::F16 && threadIdx.x == PRODUCERS<F> * WARPGROUP) copies.next(a, from);
-    }
-
-    __device__ __forceinline__ void release(u32 x_stage, u32 weight_stage) const {
+    __device__ __forceinline__ void release(u32 stage) const {
         if (threadIdx.x % WARP != 0) return;
-        mbarrier_arrive(from.x_empty + 8 * x_stage);
-        if constexpr (F != Format::F16) mbarrier_arrive(from.weight_empty + 8 * weight_stage);
-        mbarrier_arrive_at(from.x_empty + 8 * x_stage, cluster_rank() ^ 1);
+        mbarrier_arrive(from.empty + 8 * stage);
+        mbarrier_arrive_at(from.empty + 8 * stage, cluster_rank() ^ 1);
     }
 
-    u32 previous_x = 0, previous_weight = 0;
+    u32 previous = 0;
     // Waits for the next block.
     __device__ __forceinline__ void wait_block() const {
-        if constexpr (F != Format::F16)
-            mbarrier_wait(from.weight_full + 8 * weight_ring.stage, weight_ring.phase);
-        mbarrier_wait(from.x_full + 8 * ring.stage, ring.phase);
+        mbarrier_wait(from.full + 8 * ring.stage, ring.phase);
     }
     // Starts its multiplication.
     __device__ __forceinline__ void start(float (&c)[4 * J], u32 group, bool is_first) {
         const u64 x = matrix_descriptor(from.x + ring.stage * X_BYTES + group * BOX_BYTES);
-        const u64 w = matrix_descriptor(from.weight + weight_ring.stage * WEIGHT_BYTES);
+        const u64 w = matrix_descriptor(from.weight + ring.stage * WEIGHT_BYTES);
         wait_block();
         wgmma_fence();
 #pragma unroll
         for (u32 k = 0; k < 4; ++k) wgmma_64x192(c, x + 2 * k, w + 2 * k, !is_first || k > 0);
         wgmma_commit();
     }
-    // Waits for the block before it, and frees its stages.
+    // Waits for the block before it, and frees its stage.
     __device__ __forceinline__ void finish_previous(bool is_first) {
         wgmma_wait<1>();
-        if (!is_first) release(previous_x, previous_weight);
-        previous_x = ring.stage, previous_weight = weight_ring.stage;
-        ring.advance(), weight_ring.advance();
-        copy_x();
+        if (!is_first) release(previous);
+        previous = ring.stage;
+        ring.advance();
     }
 
     // Multiplies all blocks of an item.
@@ -112,16 +100,15 @@ template <Format F, bool RESIDUAL> struct Consumer {
             finish_previous(block == item.begin);
         }
         wgmma_wait<0>();
-        if (item.end > item.begin) release(previous_x, previous_weight);
+        if (item.end > item.begin) release(previous);
     }
 
     __device__ __forceinline__ void run() {
-        const u32 group = threadIdx.x / WARPGROUP - PRODUCERS<F>;
-        Schedule<F, RESIDUAL> schedule(a);
+        const u32 group = threadIdx.x / WARPGROUP - 1;
+        Schedule<RESIDUAL> schedule(a);
         griddepcontrol_wait();
-        for (u32 i = 0; i < X_AHEAD; ++i) copy_x();
         WorkItem item;
-        if constexpr (RESIDUAL && F == Format::F16) {
+        if constexpr (RESIDUAL) {
             // The registers suffice for y: it is read and written once.
             while (schedule.has_whole_tiles() && schedule.next(a, item)) {
                 const u32 token = item.token + group * 64 + threadIdx.x / WARP % 4 * 16;
@@ -184,31 +171,26 @@ template <Format F, bool RESIDUAL> struct Consumer {
     }
 };
 
-template <Format F, bool RESIDUAL> __device__ __forceinline__ void gemm(const GemmArgs& a) {
+template <bool RESIDUAL> __device__ __forceinline__ void gemm(const GemmArgs& a) {
     extern __shared__ char memory[];
-    const Pipeline<F> pipeline((shared_address(memory) + 1023) & ~1023u);  // for the swizzle
+    const Pipeline pipeline((shared_address(memory) + 1023) & ~1023u);  // for the swizzle
     if (threadIdx.x == 0) {
         pipeline.initialize();
         fence_mbarrier_init();
     }
     cluster_barrier();
     griddepcontrol_launch_dependents();
-    if (threadIdx.x < PRODUCERS<F> * WARPGROUP) {
-        if constexpr (F == Format::F16) {
-            decrease_registers<40>();
-            if (threadIdx.x == 0) {
-                TileCopies<F, RESIDUAL> copies(a);
-                griddepcontrol_wait();
-                while (copies.next(a, pipeline)) {
-                }
+    if (threadIdx.x < WARPGROUP) {
+        decrease_registers<40>();
+        if (threadIdx.x == 0) {
+            TileCopies<RESIDUAL> copies(a);
+            griddepcontrol_wait();
+            while (copies.next(a, pipeline)) {
             }
-        } else {
-            decrease_registers<96>();
-            dequantize_tiles<F, RESIDUAL>(a, pipeline);
         }
     } else {
-        increase_registers<F == Format::F16 ? 232 : 160>();
-        Consumer<F, RESIDUAL>{a, pipeline, {}, {}, TileCopies<F, RESIDUAL>(a)}.run();
+        increase_registers<232>();
+        Consumer<RESIDUAL>{a, pipeline, {}}.run();
     }
     __syncwarp();  // one thread of the first warp has copied
     // The other thread block of the cluster still sends to this one's shared memory.
@@ -219,34 +201,17 @@ template <Format F, bool RESIDUAL> __device__ __forceinline__ void gemm(const Ge
 
 #else
 
-template <Format F, bool RESIDUAL> __device__ __forceinline__ void gemm(const GemmArgs&) {}
+template <bool RESIDUAL> __device__ __forceinline__ void gemm(const GemmArgs&) {}
 
 #define CLUSTERED
 
 #endif
 
 extern "C" __global__ void CLUSTERED
-    __launch_bounds__(THREADS<Format::F16>,
-                      1) gemm_f16_rope_gelu(const __grid_constant__ GemmArgs a) {
-    gemm<Format::F16, false>(a);
+    __launch_bounds__(THREADS, 1) gemm_f16_rope_gelu(const __grid_constant__ GemmArgs a) {
+    gemm<false>(a);
 }
-extern "C" __global__ void CLUSTERED __launch_bounds__(THREADS<Format::F16>, 1) gemm_f16_residual(
+extern "C" __global__ void CLUSTERED __launch_bounds__(THREADS, 1) gemm_f16_residual(
     const __grid_constant__ GemmArgs a) {
-    gemm<Format::F16, true>(a);
-}
-extern "C" __global__ void CLUSTERED __launch_bounds__(THREADS<Format::Int8>, 1)
-gemm_int8_rope_gelu(const __grid_constant__ GemmArgs a) {
-    gemm<Format::Int8, false>(a);
-}
-extern "C" __global__ void CLUSTERED __launch_bounds__(THREADS<Format::Int8>, 1) gemm_int8_residual(
-    const __grid_constant__ GemmArgs a) {
-    gemm<Format::Int8, true>(a);
-}
-extern "C" __global__ void CLUSTERED __launch_bounds__(THREADS<Format::Int4>, 1)
-gemm_int4_rope_gelu(const __grid_constant__ GemmArgs a) {
-    gemm<Format::Int4, false>(a);
-}
-extern "C" __global__ void CLUSTERED __launch_bounds__(THREADS<Format::Int4>, 1) gemm_int4_residual(
-    const __grid_constant__ GemmArgs a) {
-    gemm<Format::Int4, true>(a);
+    gemm<true>(a);
 }

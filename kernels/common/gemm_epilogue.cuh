@@ -127,9 +127,8 @@ template <u32 J> __device__ __forceinline__ void store_heads(const Heads& to, u3
                 const float s = sin[i / 2][i % 2], k = cos[i / 2][i % 2];
                 float& even = v[i / 2][i % 2 * 2];
                 float& odd = v[i / 2][i % 2 * 2 + 1];
-                const float rotated = even * k - odd * s;
-                odd = odd * k + even * s;
-                even = rotated;
+                const float2 rotated = HeadPair::rotated(make_float2(even, odd), s, k);
+                even = rotated.x, odd = rotated.y;
             }
         }
         const u32 offset = __shfl_sync(~0u, own.offset, from + t);

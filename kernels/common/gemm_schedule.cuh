@@ -1,6 +1,5 @@
 // Arguments, tiles, work items and shared memory of gemm_sm90.cu.
 #pragma once
-#include "dequantize.cuh"
 #include "layouts.cuh"
 #include "linear_args.cuh"
 #include "tensor_map.cuh"
@@ -20,16 +19,12 @@ constexpr u32 TILE_TOKENS = 128, TILE_OUTPUTS = 192;
 constexpr u32 WARPGROUP = 128, CONSUMER_WARPS = 8;
 // Thread blocks of a cluster have the same tokens and share the copies of x.
 constexpr u32 CLUSTER = 2;
-// The first warpgroups copy an f16 weight or dequantize a packed one; two more multiply.
-template <Format F> constexpr u32 PRODUCERS = F == Format::F16 ? 1 : 2;
-template <Format F> constexpr u32 THREADS = (PRODUCERS<F> + 2) * WARPGROUP;
+// The first warpgroup copies, two more multiply.
+constexpr u32 THREADS = 3 * WARPGROUP;
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Pipeline stages of the weight and of x. Those of a packed weight are a multiple of the
-// dequantizing warpgroups, so that each stage belongs to one.
-template <Format F> constexpr u32 WEIGHT_STAGES = F == Format::F16 ? 5 : 4;
-template <Format F> constexpr u32 X_STAGES = F == Format::F16 ? 5 : 8;
+constexpr u32 STAGES = 5;
 constexpr u32 WEIGHT_BYTES = TILE_OUTPUTS * SWIZZLED_ROW, X_BYTES = TILE_TOKENS * SWIZZLED_ROW;
 constexpr u32 BOX_TOKENS = 64, BOX_BYTES = BOX_TOKENS * SWIZZLED_ROW;
 
@@ -47,7 +42,7 @@ struct WorkItem {
 // all first slices, then all second ones, and so on: a slice waits for the previous one of its tile
 // only while that one is written. No more clusters work than the number of rounds requires, which
 // often makes `step` the number of tiles: then a tile's slices are computed by one cluster.
-template <Format F, bool RESIDUAL> struct Schedule {
+template <bool RESIDUAL> struct Schedule {
     u32 token_tiles, tiles, first_groups, position, step, end;
 
     __device__ __forceinline__ Schedule(const GemmArgs& a) {
@@ -119,35 +114,26 @@ template <bool RESIDUAL> __device__ __forceinline__ BlockRange range_of(const Ge
 }
 
 // Position in a ring of pipeline stages, and the phase parity of its mbarriers.
-template <u32 STAGES> struct RingState {
+struct RingState {
     u32 stage = 0, phase = 0;
     __device__ __forceinline__ void advance() {
         if (++stage == STAGES) stage = 0, phase ^= 1;
     }
 };
 
-// Shared memory: the stages of the weight, those of x, and the mbarriers of both. An f16 weight
-// uses those of x.
-template <Format F> struct Pipeline {
-    u32 weight, x, x_full, x_empty, weight_full, weight_empty;
+// Shared memory: the stages of the weight, those of x, and their mbarriers.
+struct Pipeline {
+    u32 weight, x, full, empty;
     __device__ __forceinline__ Pipeline(u32 base) {
         weight = base;
-        x = weight + WEIGHT_STAGES<F> * WEIGHT_BYTES;
-        x_full = x + X_STAGES<F> * X_BYTES;
-        x_empty = x_full + 8 * X_STAGES<F>;
-        weight_full = x_empty + 8 * X_STAGES<F>;
-        weight_empty = weight_full + 8 * WEIGHT_STAGES<F>;
+        x = weight + STAGES * WEIGHT_BYTES;
+        full = x + STAGES * X_BYTES;
+        empty = full + 8 * STAGES;
     }
     __device__ __forceinline__ void initialize() const {
-        for (u32 i = 0; i < X_STAGES<F>; ++i) {
-            mbarrier_init(x_full + 8 * i, 1);
-            mbarrier_init(x_empty + 8 * i, CONSUMER_WARPS * CLUSTER);
-        }
-        if constexpr (F != Format::F16) {
-            for (u32 i = 0; i < WEIGHT_STAGES<F>; ++i) {
-                mbarrier_init(weight_full + 8 * i, 4);
-                mbarrier_init(weight_empty + 8 * i, CONSUMER_WARPS);
-            }
+        for (u32 i = 0; i < STAGES; ++i) {
+            mbarrier_init(full + 8 * i, 1);
+            mbarrier_init(empty + 8 * i, CONSUMER_WARPS * CLUSTER);
         }
     }
 };

@@ -140,6 +140,15 @@
     CHECK_FIELD(GemmArgs, semaphores, 776, 8); \
     CHECK_FIELD(GemmArgs, slices, 784, 4)
 
+#define CHECK_LAYOUT_TransposedGemmArgs \
+    CHECK_SIZE(TransposedGemmArgs, 1088); \
+    CHECK_FIELD(TransposedGemmArgs, x, 0, 256); \
+    CHECK_FIELD(TransposedGemmArgs, weight, 256, 256); \
+    CHECK_FIELD(TransposedGemmArgs, table, 512, 256); \
+    CHECK_FIELD(TransposedGemmArgs, linear, 768, 264); \
+    CHECK_FIELD(TransposedGemmArgs, semaphores, 1032, 8); \
+    CHECK_FIELD(TransposedGemmArgs, slices, 1040, 4)
+
 #define CHECK_LAYOUT_PrefillAttentionSm90Args \
     CHECK_SIZE(PrefillAttentionSm90Args, 512); \
     CHECK_FIELD(PrefillAttentionSm90Args, q, 0, 128); \

@@ -101,7 +101,7 @@ __device__ __forceinline__ void wgmma_64x192(float (&c)[96], u64 a, u64 b, bool 
         : "l"(a), "l"(b), "r"(u32(add)));
 }
 
-// C[64][N] (+)= A[64][16] B[N][16]^T for N = 32 or 64, added if ADD. A is in registers, as
+// C[64][N] (+)= A[64][16] B[N][16]^T for N = 16, 32, 64 or 128, added if ADD. A is in registers, as
 // fragments of common/mma.cuh; B has rows of the inner dimension (matrix_descriptor).
 template <bool ADD>
 __device__ __forceinline__ void wgmma_fragments(float (&c)[16], const u32 (&a)[4], u64 b) {
@@ -121,6 +121,68 @@ __device__ __forceinline__ void wgmma_fragments(float (&c)[32], const u32 (&a)[4
         "{%32, %33, %34, %35}, %36, %37, 1, 1, 0;"
         : MOSS_8(c, 0), MOSS_8(c, 8), MOSS_8(c, 16), MOSS_8(c, 24)
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(int(ADD)));
+}
+
+template <bool ADD>
+__device__ __forceinline__ void wgmma_fragments(float (&c)[8], const u32 (&a)[4], u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7}, "
+        "{%8, %9, %10, %11}, %12, %13, 1, 1, 0;"
+        : MOSS_8(c, 0)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(int(ADD)));
+}
+template <bool ADD>
+__device__ __forceinline__ void wgmma_fragments(float (&c)[64], const u32 (&a)[4], u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+        "{%64, %65, %66, %67}, %68, %69, 1, 1, 0;"
+        : MOSS_8(c, 0), MOSS_8(c, 8), MOSS_8(c, 16), MOSS_8(c, 24), MOSS_8(c, 32), MOSS_8(c, 40),
+          MOSS_8(c, 48), MOSS_8(c, 56)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(int(ADD)));
+}
+
+// C[64][N] += A[64][16] B[N][16]^T for N = 16, 32, 64 or 128.
+__device__ __forceinline__ void wgmma_add(float (&c)[8], u64 a, u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7}, "
+        "%8, %9, 1, 1, 1, 0, 0;"
+        : MOSS_8(c, 0)
+        : "l"(a), "l"(b));
+}
+__device__ __forceinline__ void wgmma_add(float (&c)[16], u64 a, u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+        "%16, %17, 1, 1, 1, 0, 0;"
+        : MOSS_8(c, 0), MOSS_8(c, 8)
+        : "l"(a), "l"(b));
+}
+__device__ __forceinline__ void wgmma_add(float (&c)[32], u64 a, u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+        "%32, %33, 1, 1, 1, 0, 0;"
+        : MOSS_8(c, 0), MOSS_8(c, 8), MOSS_8(c, 16), MOSS_8(c, 24)
+        : "l"(a), "l"(b));
+}
+__device__ __forceinline__ void wgmma_add(float (&c)[64], u64 a, u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+        "%64, %65, 1, 1, 1, 0, 0;"
+        : MOSS_8(c, 0), MOSS_8(c, 8), MOSS_8(c, 16), MOSS_8(c, 24), MOSS_8(c, 32), MOSS_8(c, 40),
+          MOSS_8(c, 48), MOSS_8(c, 56)
+        : "l"(a), "l"(b));
 }
 
 // Matrix descriptor of a matrix whose rows are the inner dimension of the product: B[16][columns].

@@ -81,6 +81,8 @@ pub(crate) struct ForwardBuffers {
     /// Scratch memory of decode kernels, and the number of tokens of a step; `None` for the kernels
     /// that every GPU has.
     pub(crate) linear: Option<(LinearScratch, usize)>,
+    /// Is true if the tokens are those of a prompt.
+    pub(crate) is_prompt: bool,
 }
 
 impl ForwardBuffers {
@@ -108,40 +110,45 @@ impl ForwardBuffers {
             slots: gpu.upload(slots)?,
             flag: gpu.upload(&[u64::MAX])?,
             linear: None,
+            is_prompt: false,
         })
     }
 
-    /// Returns the order of the inputs of linear layers.
-    pub(crate) fn order(&self) -> InputOrder<'_> {
-        let linear = self.linear.as_ref();
-        linear.map_or(InputOrder::Columns, |(scratch, n)| scratch.order(*n))
+    /// Returns the order of the inputs of a linear layer.
+    pub(crate) fn order(&self, linear: &GpuLinear) -> InputOrder<'_> {
+        match &self.linear {
+            Some((scratch, n)) => scratch.order(*n),
+            None if self.is_prompt => linear.prompt_order(),
+            None => InputOrder::Columns,
+        }
+    }
+
+    /// Returns the input of a linear layer.
+    pub(crate) fn input<'a>(
+        &'a self,
+        values: &'a Buffer<f16>,
+        linear: &GpuLinear,
+    ) -> LinearInput<'a> {
+        LinearInput {
+            values,
+            stride: linear.input_stride(),
+            order: self.order(linear),
+        }
     }
 
     /// Returns the inputs of qkv_proj and fc_in.
     pub(crate) fn normed<'a>(&'a self, layer: &Layer) -> [LinearInput<'a>; 2] {
-        let order = self.order();
-        let input = |values, stride| LinearInput {
-            values,
-            stride,
-            order,
-        };
         [
-            input(&self.normed[0], layer.inputs.first.input_stride()),
-            input(&self.normed[1], layer.inputs.second.input_stride()),
+            self.input(&self.normed[0], &layer.inputs.first),
+            self.input(&self.normed[1], &layer.inputs.second),
         ]
     }
 
     /// Returns the inputs of out_proj and fc_out.
     pub(crate) fn output_inputs<'a>(&'a self, layer: &Layer) -> [LinearInput<'a>; 2] {
-        let order = self.order();
-        let input = |values, stride| LinearInput {
-            values,
-            stride,
-            order,
-        };
         [
-            input(&self.attended, layer.outputs.first.input_stride()),
-            input(&self.inner, layer.outputs.second.input_stride()),
+            self.input(&self.attended, &layer.outputs.first),
+            self.input(&self.inner, &layer.outputs.second),
         ]
     }
 

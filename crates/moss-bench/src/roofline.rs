@@ -12,9 +12,9 @@ use crate::hardware::PlannedDevice;
 const PROMPT: usize = 512;
 
 /// Shares of the tensor cores' peak that prompts of 512 tokens reach, for dense and packed weights, as
-/// measured on an H200. `gemm_sm90.cu`: 15.8 x 10^12 operations in 27.6 ms (fp16) and 37.0 ms (int8),
-/// of 989 x 10^12 per second.
-const WGMMA_SHARES: [f64; 2] = [0.58, 0.43];
+/// measured on an H200. `gemm_sm90.cu` and `gemm_transposed_sm90.cu`: 15.8 x 10^12 operations in 27.6
+/// to 28.3 ms (fp16) and 29.1 to 30.2 ms (int8), of 989 x 10^12 per second.
+const WGMMA_SHARES: [f64; 2] = [0.57, 0.53];
 
 /// `gemm_mma.cu`, by compute_75 code: the products of a layer take 2.32 ms (fp16) and 2.09 ms (int4),
 /// of the 478 x 10^12 operations per second that its instruction reaches alone.

@@ -1,5 +1,6 @@
 //! The matrix products of prefill (GEMM) on sm_90: persistent thread blocks that copy their inputs
-//! with bulk tensor copies and multiply them with `wgmma`.
+//! with bulk tensor copies and multiply them with `wgmma`. Here those of dense weights and more than
+//! [`FEW_TOKENS`] tokens; `gemm_transposed.rs` has the others.
 
 use moss_weights::KernelError;
 
@@ -9,6 +10,7 @@ use crate::{
     buffer::{Buffer, View},
     contract::count,
     device::Gpu,
+    gemm_transposed,
     kernels::Kernel,
     launch::{Call, Geometry},
     layout::{BLOCK, TILE},
@@ -19,10 +21,14 @@ use crate::{
 
 /// Tokens and outputs of the tile that a thread block computes.
 const TILE_TOKENS: usize = 128;
-const TILE_OUTPUTS: usize = 192;
+pub(crate) const TILE_OUTPUTS: usize = 192;
+
+/// The most tokens of a dense weight for which `gemm_transposed.rs` is faster. The bits of the
+/// results are the same.
+const FEW_TOKENS: usize = 64;
 
 /// Thread blocks of a cluster, which share the copies of their input.
-const CLUSTER: usize = 2;
+pub(crate) const CLUSTER: usize = 2;
 
 /// Parts of the inputs of a residual sum, which are added in order (split-K). The number does not
 /// depend on the tokens, so that the order of sums does not.
@@ -31,8 +37,9 @@ const RESIDUAL_SLICES: usize = 4;
 /// Scratch memory of the matrix products of prefill.
 #[derive(Debug)]
 pub struct GemmScratch {
-    /// Of each tile of the output, the slice that is added next. Zero between products.
-    semaphores: Buffer<u32>,
+    /// Of each tile of the output, or each warpgroup of a tile, the slice that is added next. Zero
+    /// between products.
+    pub(crate) semaphores: Buffer<u32>,
 }
 
 impl GemmScratch {
@@ -42,7 +49,7 @@ impl GemmScratch {
     /// [`KernelError::OutOfMemory`].
     pub fn new(gpu: &Gpu, outputs: usize, tokens: usize) -> Result<Self, KernelError> {
         let tiles = if gpu.has_wgmma() {
-            output_tiles(outputs) * tokens.div_ceil(TILE_TOKENS)
+            gemm_transposed::semaphores(output_tiles(outputs), tokens)
         } else {
             0
         };
@@ -53,14 +60,22 @@ impl GemmScratch {
 }
 
 /// Returns the tiles of `outputs`. The blocks of a cluster compute neighbouring tiles.
-fn output_tiles(outputs: usize) -> usize {
+pub(crate) fn output_tiles(outputs: usize) -> usize {
     outputs.div_ceil(TILE_OUTPUTS).next_multiple_of(CLUSTER)
 }
 
 /// Returns the number of thread blocks, which share `items`: as many as run at the same time.
-fn thread_blocks(multiprocessors: u32, items: usize) -> usize {
+pub(crate) fn thread_blocks(multiprocessors: u32, items: usize) -> usize {
     let resident = multiprocessors as usize / CLUSTER * CLUSTER;
     resident.min(items.next_multiple_of(CLUSTER))
+}
+
+/// Returns the number of slices of the inputs.
+pub(crate) fn slices(epilogue: Epilogue) -> usize {
+    match epilogue {
+        Epilogue::Residual => RESIDUAL_SLICES,
+        Epilogue::Store | Epilogue::QkvRopeGelu => 1,
+    }
 }
 
 /// Launches the product. `scratch` is for a residual sum.
@@ -71,13 +86,12 @@ pub(crate) fn launch<'a>(
     n: usize,
     scratch: Option<&'a GemmScratch>,
 ) -> Result<(), KernelError> {
-    let format = pass.format;
+    if pass.format != Format::F16 || n <= FEW_TOKENS {
+        return gemm_transposed::launch(gpu, call, pass, n, scratch);
+    }
     let output_tiles: usize = pass.outputs().map(output_tiles).sum();
     let tiles = output_tiles * n.div_ceil(TILE_TOKENS);
-    let slices = match pass.args.epilogue {
-        Epilogue::Residual => RESIDUAL_SLICES,
-        Epilogue::Store | Epilogue::QkvRopeGelu => 1,
-    };
+    let slices = slices(pass.args.epilogue);
     let semaphores = match scratch {
         Some(scratch) => call.output("semaphores", &scratch.semaphores, tiles)?,
         None => Out::NULL,
@@ -93,16 +107,18 @@ pub(crate) fn launch<'a>(
     for ((x, weight), operand) in maps.zip(pass.operands) {
         let Some(operand) = operand else { continue };
         *x = input_map(call, operand, n)?;
-        if format == Format::F16 {
-            *weight = weight_map(call, operand)?;
-        }
+        *weight = weight_map(call, operand)?;
     }
     let blocks = thread_blocks(gpu.info().multiprocessors, tiles * slices);
     let geometry = Geometry {
         grid: (count(OP, "thread blocks", blocks)?, 1, 1),
-        block: if format == Format::F16 { 384 } else { 512 },
+        block: 384,
     };
-    call.launch(kernel_for(format, pass.args.epilogue), geometry, &args)
+    let kernel = match pass.args.epilogue {
+        Epilogue::QkvRopeGelu => Kernel::F16_ROPE_GELU,
+        Epilogue::Store | Epilogue::Residual => Kernel::F16_RESIDUAL,
+    };
+    call.launch(kernel, geometry, &args)
 }
 
 /// Returns the map of the input: boxes of 64 tokens and one block of inputs.
@@ -122,7 +138,10 @@ fn input_map<'a>(
 }
 
 /// Returns the map of a dense weight: boxes of the outputs of a tile and one block of inputs.
-fn weight_map<'a>(call: &Call<'a>, operand: Operand<'a>) -> Result<TensorMap, KernelError> {
+pub(crate) fn weight_map<'a>(
+    call: &Call<'a>,
+    operand: Operand<'a>,
+) -> Result<TensorMap, KernelError> {
     let linear = operand.linear;
     let boxes = Boxes {
         values: View::<half::f16>::of_bytes(&linear.weight),
@@ -131,18 +150,6 @@ fn weight_map<'a>(call: &Call<'a>, operand: Operand<'a>) -> Result<TensorMap, Ke
         boxed: [BLOCK as u32, TILE_OUTPUTS as u32],
     };
     call.tensor_map("weight", boxes)
-}
-
-fn kernel_for(format: Format, epilogue: Epilogue) -> Kernel<GemmArgs> {
-    let [rope_gelu, residual] = match format {
-        Format::F16 => [Kernel::F16_ROPE_GELU, Kernel::F16_RESIDUAL],
-        Format::Int8 => [Kernel::INT8_ROPE_GELU, Kernel::INT8_RESIDUAL],
-        Format::Int4 => [Kernel::INT4_ROPE_GELU, Kernel::INT4_RESIDUAL],
-    };
-    match epilogue {
-        Epilogue::QkvRopeGelu => rope_gelu,
-        Epilogue::Store | Epilogue::Residual => residual,
-    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::{
         EmbeddingArgs, FillRandomArgs, GemmArgs, KvQuantizeArgs, LayerNormArgs, LayerNormF32Args,
         LinearArgs, LinearSm90Args, MergeHeadsF32Args, PermuteUpperF32Args, PrefillAttentionArgs,
         PrefillAttentionSm90Args, RepackArgs, RepackTableArgs, SampleArgs, SplitHeadsF32Args,
+        TransposedGemmArgs,
     },
     contract::During,
     fatbin,
@@ -130,10 +131,30 @@ kernels! {
     GemmArgs: "gemm_sm90" {
         F16_ROPE_GELU = "gemm_f16_rope_gelu" with shared_memory::GEMM,
         F16_RESIDUAL = "gemm_f16_residual" with shared_memory::GEMM,
-        INT8_ROPE_GELU = "gemm_int8_rope_gelu" with shared_memory::GEMM,
-        INT8_RESIDUAL = "gemm_int8_residual" with shared_memory::GEMM,
-        INT4_ROPE_GELU = "gemm_int4_rope_gelu" with shared_memory::GEMM,
-        INT4_RESIDUAL = "gemm_int4_residual" with shared_memory::GEMM,
+    }
+    TransposedGemmArgs: "gemm_transposed_sm90" {
+        F16_ROPE_GELU_N16 = "gemm_transposed_f16_rope_gelu_n16" with shared_memory::GEMM_TRANSPOSED,
+        F16_ROPE_GELU_N32 = "gemm_transposed_f16_rope_gelu_n32" with shared_memory::GEMM_TRANSPOSED,
+        F16_ROPE_GELU_N64 = "gemm_transposed_f16_rope_gelu_n64" with shared_memory::GEMM_TRANSPOSED,
+        F16_RESIDUAL_N16 = "gemm_transposed_f16_residual_n16" with shared_memory::GEMM_TRANSPOSED,
+        F16_RESIDUAL_N32 = "gemm_transposed_f16_residual_n32" with shared_memory::GEMM_TRANSPOSED,
+        F16_RESIDUAL_N64 = "gemm_transposed_f16_residual_n64" with shared_memory::GEMM_TRANSPOSED,
+        INT8_ROPE_GELU_N16 = "gemm_transposed_int8_rope_gelu_n16" with shared_memory::GEMM_TRANSPOSED,
+        INT8_ROPE_GELU_N32 = "gemm_transposed_int8_rope_gelu_n32" with shared_memory::GEMM_TRANSPOSED,
+        INT8_ROPE_GELU_N64 = "gemm_transposed_int8_rope_gelu_n64" with shared_memory::GEMM_TRANSPOSED,
+        INT8_ROPE_GELU_N128 = "gemm_transposed_int8_rope_gelu_n128" with shared_memory::GEMM_TRANSPOSED,
+        INT8_RESIDUAL_N16 = "gemm_transposed_int8_residual_n16" with shared_memory::GEMM_TRANSPOSED,
+        INT8_RESIDUAL_N32 = "gemm_transposed_int8_residual_n32" with shared_memory::GEMM_TRANSPOSED,
+        INT8_RESIDUAL_N64 = "gemm_transposed_int8_residual_n64" with shared_memory::GEMM_TRANSPOSED,
+        INT8_RESIDUAL_N128 = "gemm_transposed_int8_residual_n128" with shared_memory::GEMM_TRANSPOSED,
+        INT4_ROPE_GELU_N16 = "gemm_transposed_int4_rope_gelu_n16" with shared_memory::GEMM_TRANSPOSED,
+        INT4_ROPE_GELU_N32 = "gemm_transposed_int4_rope_gelu_n32" with shared_memory::GEMM_TRANSPOSED,
+        INT4_ROPE_GELU_N64 = "gemm_transposed_int4_rope_gelu_n64" with shared_memory::GEMM_TRANSPOSED,
+        INT4_ROPE_GELU_N128 = "gemm_transposed_int4_rope_gelu_n128" with shared_memory::GEMM_TRANSPOSED,
+        INT4_RESIDUAL_N16 = "gemm_transposed_int4_residual_n16" with shared_memory::GEMM_TRANSPOSED,
+        INT4_RESIDUAL_N32 = "gemm_transposed_int4_residual_n32" with shared_memory::GEMM_TRANSPOSED,
+        INT4_RESIDUAL_N64 = "gemm_transposed_int4_residual_n64" with shared_memory::GEMM_TRANSPOSED,
+        INT4_RESIDUAL_N128 = "gemm_transposed_int4_residual_n128" with shared_memory::GEMM_TRANSPOSED,
     }
     KvQuantizeArgs: "kv_quantize" { KV_QUANTIZE = "kv_quantize", }
     LayerNormF32Args: "f32_ops" { LAYER_NORM = "layer_norm_f32", }

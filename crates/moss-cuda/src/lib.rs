@@ -49,6 +49,7 @@ mod fatbin;
 mod gemm_mma;
 #[cfg(feature = "cuda")]
 mod gemm_sm90;
+mod gemm_transposed;
 mod gpu_info;
 #[cfg(feature = "cuda")]
 mod graph;

@@ -107,9 +107,13 @@ impl Gpu {
         n: usize,
     ) -> Result<(), KernelError> {
         let inputs = pass.operands.iter().flatten();
+        let is_decode = !inputs
+            .clone()
+            .any(|operand| matches!(operand.x.order, InputOrder::PromptFragments));
+        rule(OP, "input order", 0, is_decode, Rule::Exactly(1))?;
         let mut scratch = inputs.map(|operand| match operand.x.order {
-            InputOrder::Columns => None,
             InputOrder::Fragments(scratch) => Some(scratch),
+            InputOrder::Columns | InputOrder::PromptFragments => None,
         });
         let first = scratch.next().flatten();
         let is_same = scratch.all(|other| other.is_some() == first.is_some());

@@ -122,6 +122,9 @@ pub enum InputOrder<'a> {
     /// That of tensor core fragments ([`fragment_column`](crate::fragment_column)), for the decode
     /// kernels of sm_90 and their scratch memory. [`LinearScratch::order`] says when it is faster.
     Fragments(&'a LinearScratch),
+    /// The same order for the matrix products of prefill
+    /// ([`GpuLinear::prompt_order`](crate::GpuLinear::prompt_order)).
+    PromptFragments,
 }
 
 #[cfg(test)]

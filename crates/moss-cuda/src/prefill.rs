@@ -11,12 +11,14 @@ use crate::{
     gemm_sm90::{self, GemmScratch},
     launch::Call,
     linear_args::{self, OP, PairLaunch},
+    linear_scratch::InputOrder,
     operands::{LinearInput, LinearPair, NonFiniteCheck},
     qkv_rope_gelu::QkvRopeGelu,
 };
 
 impl Gpu {
-    /// Computes [qkv_proj | fc_in] of `n` tokens with the epilogue [`QkvRopeGelu`].
+    /// Computes [qkv_proj | fc_in] of `n` tokens with the epilogue [`QkvRopeGelu`]. Inputs are in the
+    /// order of [`GpuLinear::prompt_order`](crate::GpuLinear::prompt_order).
     ///
     /// # Errors
     /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
@@ -35,7 +37,8 @@ impl Gpu {
     }
 
     /// Computes `stream[token] += out_proj attended[token] + fc_out inner[token] + fc_out's bias`
-    /// in f32, for `n` tokens, and reports non-finite sums.
+    /// in f32, for `n` tokens, and reports non-finite sums. Inputs are in the order of
+    /// [`GpuLinear::prompt_order`](crate::GpuLinear::prompt_order).
     ///
     /// # Errors
     /// As for [`Gpu::prefill_qkv_fc_in`].
@@ -67,6 +70,13 @@ impl Gpu {
             let outputs = operand.linear.out_features;
             let even = outputs.is_multiple_of(2);
             rule(OP, "out_features", outputs, even, Rule::MultipleOf(2))?;
+            let orders = (operand.x.order, operand.linear.prompt_order());
+            let is_expected = matches!(
+                orders,
+                (InputOrder::Columns, InputOrder::Columns)
+                    | (InputOrder::PromptFragments, InputOrder::PromptFragments)
+            );
+            rule(OP, "input order", 0, is_expected, Rule::Exactly(1))?;
         }
         passes.iter().try_for_each(|pass| {
             if self.has_wgmma() {

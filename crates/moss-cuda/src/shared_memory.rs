@@ -3,6 +3,9 @@
 /// `gemm_sm90`.
 pub(crate) const GEMM: u32 = 227 * 1024;
 
+/// `gemm_transposed_sm90`.
+pub(crate) const GEMM_TRANSPOSED: u32 = 227 * 1024;
+
 /// `linear_sm90`.
 pub(crate) const LINEAR_SM90: u32 = 227 * 1024;
 

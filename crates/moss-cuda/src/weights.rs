@@ -318,7 +318,19 @@ impl GpuLinear {
 
     /// Returns true if `other` takes its inputs in the same columns.
     pub fn shares_input(&self, other: &Self) -> bool {
-        self.scatter.is_none() && other.scatter.is_none() && self.blocks == other.blocks
+        self.scatter.is_none()
+            && other.scatter.is_none()
+            && self.blocks == other.blocks
+            && self.is_packed() == other.is_packed()
+    }
+
+    /// Returns the order of the inputs that the matrix products of prefill read.
+    pub fn prompt_order(&self) -> InputOrder<'static> {
+        if self.is_packed() && self.fragment_scatter.is_some() {
+            InputOrder::PromptFragments
+        } else {
+            InputOrder::Columns
+        }
     }
 
     /// Returns true if the weight is int4 or int8.
@@ -383,7 +395,7 @@ impl GpuLinear {
     ) -> Result<In<u32>, KernelError> {
         let scatter = match order {
             InputOrder::Columns => self.scatter.as_ref(),
-            InputOrder::Fragments(_) => {
+            InputOrder::Fragments(_) | InputOrder::PromptFragments => {
                 let has_order = self.fragment_scatter.is_some();
                 rule(OP, "input order", 0, has_order, Rule::OnDevice)?;
                 self.fragment_scatter.as_ref()

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use half::f16;
 use moss_cuda::{
     AttentionLaunch, BLOCK_POSITIONS, Buffer, CompleteInput, DecodeRows, DecodeScratch,
-    DeviceSampler, FcOutInput, GemmScratch, Gpu, GpuLinear, LinearInput, LinearPair, LinearScratch,
+    DeviceSampler, FcOutInput, GemmScratch, Gpu, GpuLinear, LinearPair, LinearScratch,
     NonFiniteCheck, NormWeights, PrefillTiles,
 };
 use moss_model::{BlockSpec, LinearKind, LinearShape, MossConfig};
@@ -154,6 +154,8 @@ impl<'a> KernelTiming<'a> {
         let mut pass = ForwardBuffers::new(gpu, SPEC, layer, &tokens.positions(), &tokens.slots())?;
         if let Tokens::Generated { rows, .. } = tokens {
             pass.linear = Some((LinearScratch::new(gpu, rows, VOCABULARY)?, rows));
+        } else {
+            pass.is_prompt = true;
         }
         let layout = SPEC.head_layout();
         Ok(Buffers {
@@ -227,11 +229,7 @@ impl<'a> KernelTiming<'a> {
         // No layer is act-order: both products read the same input.
         let [h, _] = pass.normed(layer);
         let [attended, inner] = pass.output_inputs(layer);
-        let last = LinearInput {
-            values: &b.final_normed,
-            stride: self.lm_head.input_stride(),
-            order: pass.order(),
-        };
+        let last = pass.input(&b.final_normed, &self.lm_head);
         match part {
             Part::UploadRequest => gpu.batched_memcpy(&b.sampler.borrow_mut().upload(outputs)?)?,
             Part::Embedding => {

@@ -5,10 +5,7 @@
 use candle_core::{DType, Device, Tensor};
 use half::f16;
 use moss_cpu::ops;
-use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, CompleteInput, GemmScratch, Gpu, InputOrder, LinearInput, LinearPair,
-    NonFiniteCheck,
-};
+use moss_cuda::{BLOCK_POSITIONS, Buffer, Gpu, LinearPair, NonFiniteCheck};
 use moss_model::{BlockSpec, QkvPart};
 use moss_weights::{
     KernelError, LinearWeight,
@@ -17,8 +14,9 @@ use moss_weights::{
 
 use super::{
     harness::{Case, ParityHarness, Prepared, widened},
+    residual_sum::ResidualSum,
     tolerance::Tolerance,
-    weights::{ONE_GROUP, Stored, as_multiplied, on_cpu, permuted},
+    weights::{ONE_GROUP, Stored, arranged, as_multiplied, in_column_order, on_cpu, permuted},
 };
 use crate::fixture::{ForwardBuffers, Layer};
 
@@ -286,16 +284,13 @@ fn expected_heads(
 
 /// Returns the values of [`expected_heads`] on the GPU.
 fn found_heads(gpu: &Gpu, layer: &Layer, pass: &ForwardBuffers) -> Result<Vec<f32>, KernelError> {
-    let buffers = [
-        &pass.q,
-        layer.cache.keys(),
-        layer.cache.values(),
-        &pass.inner,
-    ];
+    let buffers = [&pass.q, layer.cache.keys(), layer.cache.values()];
     let mut found = Vec::new();
     for buffer in buffers {
         found.extend(widened(gpu, buffer)?);
     }
+    let (fc_out, inner) = (&layer.outputs.second, widened(gpu, &pass.inner)?);
+    found.extend(in_column_order(fc_out, pass.order(fc_out), inner));
     Ok(found)
 }
 
@@ -353,10 +348,8 @@ pub(super) fn heads(
 
         let (gpu, layer) = (harness.gpu, weights.load(harness, spec, blocks)?);
         let mut pass = ForwardBuffers::new(gpu, spec, &layer, &positions, &slots)?;
-        pass.normed = [
-            harness.halves(&permuted(qkv, &x))?,
-            harness.halves(&permuted(fc_in, &x))?,
-        ];
+        pass.is_prompt = path == Path::Prefill;
+        pass.normed = normed(harness, &layer, &pass, [qkv, fc_in], &x)?;
         let run = move || {
             clear_heads(gpu, &layer, &pass)?;
             run_heads(path, gpu, &layer, &pass, n)?;
@@ -367,6 +360,23 @@ pub(super) fn heads(
             run: Box::new(run),
         })
     })
+}
+
+/// Copies an input to the GPU, as qkv_proj and fc_in read it.
+pub(super) fn normed(
+    harness: &ParityHarness<'_>,
+    layer: &Layer,
+    pass: &ForwardBuffers,
+    weights: [&LinearWeight; 2],
+    x: &[f32],
+) -> Result<[Buffer<f16>; 2], KernelError> {
+    let input =
+        |linear, weight| harness.halves(&arranged(linear, pass.order(linear), permuted(weight, x)));
+    let [qkv, fc_in] = weights;
+    Ok([
+        input(&layer.inputs.first, qkv)?,
+        input(&layer.inputs.second, fc_in)?,
+    ])
 }
 
 /// Launches [qkv_proj | fc_in].
@@ -425,87 +435,4 @@ pub(super) fn residual(
             run: Box::new(move || layer.run(&x, &stream, n)),
         })
     })
-}
-
-/// The weights of [out_proj | fc_out] on the host and on the GPU.
-pub(super) struct ResidualSum<'a> {
-    path: Path,
-    pub(super) gpu: &'a Gpu,
-    weights: [LinearWeight; 2],
-    bias: Vec<f32>,
-    pair: LinearPair,
-    scratch: GemmScratch,
-    /// The report of non-finite values, which name layer 3.
-    pub(super) flag: Buffer<u64>,
-}
-
-impl<'a> ResidualSum<'a> {
-    pub(super) fn new(
-        harness: &ParityHarness<'a>,
-        path: Path,
-        (inputs, outputs): ([usize; 2], usize),
-        stored: [Stored; 2],
-        tokens: usize,
-    ) -> Result<Self, KernelError> {
-        let weights = [
-            stored[0].weight(inputs[0], outputs, 42),
-            stored[1].weight(inputs[1], outputs, 43),
-        ];
-        let (gpu, bias) = (harness.gpu, noise(outputs, 1.0, 37));
-        Ok(Self {
-            path,
-            gpu,
-            pair: LinearPair {
-                first: harness.load(&weights[0], None)?,
-                second: harness.load(&weights[1], Some(&bias))?,
-            },
-            weights,
-            bias,
-            scratch: GemmScratch::new(gpu, outputs, tokens)?,
-            flag: gpu.upload(&[u64::MAX])?,
-        })
-    }
-
-    /// Copies inputs to the GPU, in the order of the input permutations.
-    pub(super) fn inputs(
-        &self,
-        harness: &ParityHarness<'_>,
-        x: [&[f32]; 2],
-    ) -> Result<[Buffer<f16>; 2], KernelError> {
-        let input = |at: usize| harness.halves(&permuted(&self.weights[at], x[at]));
-        Ok([input(0)?, input(1)?])
-    }
-
-    /// Returns the residual stream of `n` tokens after the sum.
-    pub(super) fn run(
-        &self,
-        x: &[Buffer<f16>; 2],
-        stream: &[f32],
-        n: usize,
-    ) -> Result<Vec<f32>, KernelError> {
-        let (gpu, pair) = (self.gpu, &self.pair);
-        let sum = gpu.upload(stream)?;
-        let check = NonFiniteCheck {
-            flag: &self.flag,
-            layer: 3,
-        };
-        let input = |values, stride| LinearInput {
-            values,
-            stride,
-            order: InputOrder::Columns,
-        };
-        let attended = input(&x[0], pair.first.input_stride());
-        let inner = input(&x[1], pair.second.input_stride());
-        match self.path {
-            Path::Decode => {
-                let inner = CompleteInput::synchronize(gpu, inner)?;
-                gpu.out_fc_out(pair, attended, &inner, n, &sum, check)?;
-            }
-            Path::Prefill => {
-                let scratch = &self.scratch;
-                gpu.prefill_out_fc_out(pair, attended, inner, n, &sum, check, scratch)?;
-            }
-        }
-        gpu.download(&sum, sum.len())
-    }
 }

@@ -11,19 +11,30 @@ use moss_weights::{
 };
 
 use super::{
-    fused::{Path, ResidualSum, Weights, clear_heads, rows, run_heads},
+    fused::{Path, Weights, clear_heads, normed, rows, run_heads},
     gemm::spec_of,
     harness::{Case, ParityHarness, Prepared, widened},
+    residual_sum::ResidualSum,
     tolerance::Tolerance,
-    weights::{Stored, permuted},
+    weights::Stored,
 };
 use crate::fixture::{ForwardBuffers, Layer};
 
 /// Tokens of the large product.
 const N: usize = 512;
 
-/// The tokens that are computed alone: 1, 7, 64, 100, 128 and 300 of them.
-const PARTS: [Range<usize>; 6] = [511..512, 37..44, 200..264, 300..400, 129..257, 212..512];
+/// The tokens that are computed alone: 1, 7, 17, 32, 64, 65, 100, 128 and 300 of them.
+const PARTS: [Range<usize>; 9] = [
+    511..512,
+    37..44,
+    100..117,
+    60..92,
+    200..264,
+    7..72,
+    300..400,
+    129..257,
+    212..512,
+];
 
 pub(super) fn cases() -> Vec<Case> {
     let act_order = Stored::Int4(Grouping::Permuted(64));
@@ -150,10 +161,8 @@ impl<'a> Tokens<'a> {
         let [qkv, fc_in, ..] = &self.weights.linears;
         let (positions, slots) = (&self.positions[rows.clone()], &self.slots[rows]);
         let mut pass = ForwardBuffers::new(self.gpu, self.spec, &self.layer, positions, slots)?;
-        pass.normed = [
-            harness.halves(&permuted(qkv, x))?,
-            harness.halves(&permuted(fc_in, x))?,
-        ];
+        pass.is_prompt = true;
+        pass.normed = normed(harness, &self.layer, &pass, [qkv, fc_in], x)?;
         Ok(pass)
     }
 

@@ -3,8 +3,7 @@
 
 use half::f16;
 use moss_cuda::{
-    Buffer, Gpu, GpuLinear, InputOrder, LinearInput, LinearScratch, MAX_DECODE_TOKENS,
-    NonFiniteCheck, fragment_column,
+    Buffer, Gpu, GpuLinear, LinearInput, LinearScratch, MAX_DECODE_TOKENS, NonFiniteCheck,
 };
 use moss_weights::{
     KernelError, LinearWeight,
@@ -14,7 +13,7 @@ use moss_weights::{
 use super::{
     harness::{Case, ParityHarness, Prepared},
     tolerance::Tolerance,
-    weights::{ONE_GROUP, Stored, on_cpu, permuted},
+    weights::{ONE_GROUP, Stored, arranged, on_cpu, permuted},
 };
 
 /// Numbers of tokens around those at which another kernel or another column tile begins.
@@ -108,16 +107,7 @@ impl<'a> OnGpu<'a> {
     /// Returns `x` of `n` tokens, which is in the order of the input permutation, in the order that
     /// the kernel for `n` tokens reads.
     fn arranged(&self, x: &[f32], n: usize) -> Vec<f32> {
-        let mut places = x.to_vec();
-        if let InputOrder::Fragments(_) = self.scratch.order(n) {
-            let stride = self.linear.input_stride();
-            for (row, from) in places.chunks_mut(stride).zip(x.chunks(stride)) {
-                for (column, value) in from.iter().enumerate() {
-                    row[fragment_column(column)] = *value;
-                }
-            }
-        }
-        places
+        arranged(&self.linear, self.scratch.order(n), x.to_vec())
     }
 
     /// Returns the outputs of `n` tokens of `x`, which is arranged.

@@ -27,6 +27,8 @@ mod linear;
 mod paged;
 mod report;
 #[cfg(feature = "cuda")]
+mod residual_sum;
+#[cfg(feature = "cuda")]
 mod sampling;
 #[cfg(feature = "cuda")]
 mod tolerance;

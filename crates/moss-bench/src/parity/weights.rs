@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use moss_cpu::Linear;
-use moss_cuda::{BLOCK, InputPermutation};
+use moss_cuda::{BLOCK, GpuLinear, InputOrder, InputPermutation, fragment_column};
 use moss_weights::{
     DenseDtype, DenseWeight, GptqBits, KernelError, LinearWeight,
     synthetic::{Grouping, dense, packed, unpacked},
@@ -107,6 +107,42 @@ pub(super) fn permuted(weight: &LinearWeight, x: &[f32]) -> Vec<f32> {
         }
     }
     rows
+}
+
+/// Returns rows in an order of the inputs of `linear`.
+pub(super) fn arranged(linear: &GpuLinear, order: InputOrder<'_>, rows: Vec<f32>) -> Vec<f32> {
+    moved(linear, order, rows, |to, from, column| {
+        to[fragment_column(column)] = from[column];
+    })
+}
+
+/// The inverse of [`arranged`].
+pub(super) fn in_column_order(
+    linear: &GpuLinear,
+    order: InputOrder<'_>,
+    rows: Vec<f32>,
+) -> Vec<f32> {
+    moved(linear, order, rows, |to, from, column| {
+        to[column] = from[fragment_column(column)];
+    })
+}
+
+/// Returns rows after a move of every column, unless the order is that of columns.
+fn moved(
+    linear: &GpuLinear,
+    order: InputOrder<'_>,
+    rows: Vec<f32>,
+    to_place: impl Fn(&mut [f32], &[f32], usize),
+) -> Vec<f32> {
+    if let InputOrder::Columns = order {
+        return rows;
+    }
+    let stride = linear.input_stride();
+    let mut places = rows.clone();
+    for (to, from) in places.chunks_mut(stride).zip(rows.chunks(stride)) {
+        (0..stride).for_each(|column| to_place(to, from, column));
+    }
+    places
 }
 
 /// Returns the dense weight that prefill (GEMM) multiplies: a packed one is rounded to f16.

@@ -20,6 +20,7 @@ pub(crate) use structs::{
     CopyRun, CopyRunsArgs, DecodeAttentionArgs, DecodeLinearArgs, Epilogue, GemmArgs, Heads,
     KvQuantizeArgs, LinearArgs, LinearSm90Args, NormTarget, PrefillAttentionArgs,
     PrefillAttentionSm90Args, SampleArgs, SampleParams, SampleResult, Segment, TensorMap,
+    TransposedGemmArgs,
 };
 
 #[cfg(test)]

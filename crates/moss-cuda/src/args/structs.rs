@@ -175,10 +175,20 @@ structs! {
         words: [u64; 16],
     }
 
-    /// The parameters of `gemm_{f16,int8,int4}_{rope_gelu,residual}`.
+    /// The parameters of `gemm_f16_{rope_gelu,residual}`.
     "GemmArgs": GemmArgs {
         x: [TensorMap; 2],
         weight: [TensorMap; 2],
+        linear: LinearArgs,
+        semaphores: Out<u32>,
+        slices: u32,
+    }
+
+    /// The parameters of `gemm_transposed_{f16,int8,int4}_{rope_gelu,residual}`.
+    "TransposedGemmArgs": TransposedGemmArgs {
+        x: [TensorMap; 2],
+        weight: [TensorMap; 2],
+        table: [TensorMap; 2],
         linear: LinearArgs,
         semaphores: Out<u32>,
         slices: u32,
@@ -360,4 +370,5 @@ by_value! {
     PrefillAttentionSm90Args,
     CopyRunsArgs,
     SampleArgs,
+    TransposedGemmArgs,
 }

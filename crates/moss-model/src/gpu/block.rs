@@ -109,11 +109,14 @@ impl GpuBlock {
             first: out_proj,
             second: fc_out,
         } = &self.outputs;
-        let order = w.order(n, kind);
-        let [attended, inner] = [w.attended(out_proj, order), w.inner(fc_out, order)];
+        let order = |linear| w.order(linear, n, kind);
+        let [attended, inner] = [
+            w.attended(out_proj, order(out_proj)),
+            w.inner(fc_out, order(fc_out)),
+        ];
         let h = [
-            w.normed(0, qkv, order),
-            w.normed(usize::from(!qkv.shares_input(fc_in)), fc_in, order),
+            w.normed(0, qkv, order(qkv)),
+            w.normed(usize::from(!qkv.shares_input(fc_in)), fc_in, order(fc_in)),
         ];
         for (linear, input) in [
             (qkv, h[0]),

@@ -118,7 +118,7 @@ impl Head {
         let input = LinearInput {
             values: &self.normed,
             stride: self.linear.input_stride(),
-            order: workspace.order(count, TokenKind::Generated), // lm_head has one path
+            order: workspace.order(&self.linear, count, TokenKind::Generated), // one path
         };
         if self.linear.has_padding() {
             gpu.clear(input.values)?;
@@ -184,9 +184,9 @@ impl Head {
     ) -> Result<Vec<f32>, KernelError> {
         let stride = self.linear.input_stride();
         let values = gpu.download(&self.normed, count * stride)?;
-        let place = match workspace.order(count, TokenKind::Generated) {
+        let place = match workspace.order(&self.linear, count, TokenKind::Generated) {
             InputOrder::Columns => |column| column,
-            InputOrder::Fragments(_) => fragment_column,
+            InputOrder::Fragments(_) | InputOrder::PromptFragments => fragment_column,
         };
         let rows = values.chunks_exact(stride);
         let columns = 0..self.linear.in_features();

@@ -356,11 +356,11 @@ impl Workspace {
         })
     }
 
-    /// Returns the order of the inputs of linear layers for `n` tokens of a kind.
-    pub(super) fn order(&self, n: usize, kind: TokenKind) -> InputOrder<'_> {
+    /// Returns the order of the inputs of a linear layer for `n` tokens of a kind.
+    pub(super) fn order(&self, linear: &GpuLinear, n: usize, kind: TokenKind) -> InputOrder<'_> {
         match kind {
             TokenKind::Generated => self.linear.order(n),
-            TokenKind::Prompt => InputOrder::Columns,
+            TokenKind::Prompt => linear.prompt_order(),
         }
     }
 
