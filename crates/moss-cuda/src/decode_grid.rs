@@ -37,7 +37,7 @@ impl DecodeGrid {
         } else {
             1
         };
-        let least_splits = if 2 * heads < FULL_GRID {
+        let least_splits = if heads < FULL_GRID / 2 {
             1
         } else {
             HALF_GRID_SPLITS
