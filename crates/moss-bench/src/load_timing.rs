@@ -30,9 +30,9 @@ impl LoadTimer {
     /// Returns a listener that records the events and passes them to `next`.
     pub fn watch(&mut self, mut next: impl FnMut(LoadEvent)) -> impl FnMut(LoadEvent) {
         move |event| {
-            if let LoadEvent::Planned { memory, .. } = &event {
+            if let LoadEvent::Planned { plan, .. } = &event {
                 self.planned = Some(Instant::now());
-                self.gpu_bytes += memory.weights + memory.embedding;
+                self.gpu_bytes += plan.weights + plan.embedding;
             }
             next(event);
         }

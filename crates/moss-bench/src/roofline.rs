@@ -1,7 +1,7 @@
 //! Upper bounds of speed (roofline), predicted from bytes and operations.
 
 use moss_model::{
-    CacheShape, ComputeDtype, MossConfig, WeightFormat,
+    LoadOptions, MossConfig, WeightFormat,
     placement::{ModelBytes, Placement, Stage},
 };
 use moss_weights::GptqBits;
@@ -104,9 +104,9 @@ impl DecodeRoofline {
     /// Returns the roofline of MOSS-moon-003 in every published format.
     pub fn published() -> Vec<Self> {
         let config = MossConfig::moon_003();
-        let cache = CacheShape::for_positions(config.context_length);
+        let options = LoadOptions::gpu(0, config.context_length);
         let roofline = |format: WeightFormat| {
-            let parts = ModelBytes::in_format(&config, format, cache, ComputeDtype::F16);
+            let parts = ModelBytes::in_format(&config, format, &options);
             Self {
                 format: format.to_string(),
                 bytes: parts.layers.iter().sum::<u64>() + parts.head,
@@ -150,12 +150,9 @@ mod tests {
     #[test]
     fn a_prompt_needs_two_operations_per_weight_and_token() {
         let stage = Stage {
-            device: 0,
             layers: 0..34,
-            has_embedding: true,
             has_head: true,
-            memory: moss_model::MemoryPlan::default(),
-            free_after: 0,
+            ..Stage::default()
         };
         let flops = stage_flops(&stage, &MossConfig::moon_003(), 512);
         // 16.7e9 parameters without embedding and head, 0.66e9 each.

@@ -103,19 +103,18 @@ pub(crate) fn bar(printer: &Printer, name: &str) -> impl FnMut(LoadEvent) + Send
         LoadEvent::Planned {
             stage,
             device,
-            layers,
-            memory,
+            plan,
         } => {
             let parts = [
-                memory.weights,
-                memory.embedding,
-                memory.cache,
-                memory.workspace,
-                memory.needed(),
-                memory.free,
+                plan.weights,
+                plan.embedding,
+                plan.cache,
+                plan.workspace,
+                plan.needed(),
+                plan.free,
             ];
             let [weights, embedding, cache, workspace, needed, free] = parts.map(size);
-            let (first, last) = (layers.start, layers.end - 1);
+            let (first, last) = (plan.layers.start, plan.layers.end - 1);
             let text = printer.language.text(&msg!(
                 "loading-stage",
                 stage,

@@ -51,7 +51,6 @@ pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk, TokenK
 pub use model::Moss;
 pub use moss_weights::{LinearKind, LinearParts, LinearShape, names};
 pub use options::{DeviceInfo, LoadEvent, LoadOptions, StageInfo};
-pub use placement::MemoryPlan;
 #[cfg(feature = "reference")]
 pub use reference::Reference;
 pub use source::WeightSource;

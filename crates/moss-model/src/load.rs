@@ -1,16 +1,16 @@
 //! Loading: opens the devices, calls the placement, and loads all stages in parallel.
 
-use std::{ops::Range, sync::mpsc, thread};
+use std::{sync::mpsc, thread};
 
 use moss_weights::GptqBits;
 
 #[cfg(feature = "cuda")]
 use crate::gpu::{GpuStage, OpenGpu};
 use crate::{
-    CacheShape, DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig,
-    WeightFormat, WeightSource,
+    CacheShape, DeviceSpec, LoadEvent, LoadOptions, ModelError, MossConfig, WeightFormat,
+    WeightSource,
     cpu::CpuStage,
-    placement::{Device, DeviceKind, ModelBytes, Request, WantedCapacity, capacity, place},
+    placement::{self, Device, DeviceKind, ModelBytes, Request, WantedCapacity, capacity, place},
     stage::{PlacedStage, Stage, StageSpec},
 };
 
@@ -65,10 +65,10 @@ impl OpenDevice {
                     source,
                     config,
                     options,
-                    layers,
+                    plan,
                     ..
                 } = spec;
-                let stage = CpuStage::load(source, config, options, layers, progress)?;
+                let stage = CpuStage::load(source, config, options, plan.layers, progress)?;
                 Ok(Box::new(stage))
             }
             #[cfg(feature = "cuda")]
@@ -81,9 +81,7 @@ impl OpenDevice {
 struct PlannedStage {
     device: DeviceSpec,
     open: OpenDevice,
-    layers: Range<usize>,
-    memory: MemoryPlan,
-    embedding_on_host: bool,
+    plan: placement::Stage,
 }
 
 /// Loads the stages of `options`; several stages load in parallel, one thread each. Sets the size of
@@ -102,9 +100,7 @@ pub(crate) fn stages(
             source,
             config,
             options,
-            layers: stage.layers,
-            memory: stage.memory,
-            embedding_on_host: stage.embedding_on_host,
+            plan: stage.plan,
             threads,
         };
         stage.open.load(spec, progress)
@@ -165,7 +161,7 @@ fn use_memory(
         return;
     }
     let request = Request {
-        model: &ModelBytes::of(source, config, options.cache, options.dtype),
+        model: &ModelBytes::of(source, config, options),
         devices,
         layers_per_device: options.layers_per_device.as_deref(),
         other_formats: &[],
@@ -194,22 +190,13 @@ fn plan(
     let devices: Vec<Device> = open.iter().flatten().map(OpenDevice::describe).collect();
     use_memory(source, config, options, &devices);
     let options = &*options;
-    let model = ModelBytes::of(source, config, options.cache, options.dtype)
-        .with_kv_cache(config, options.kv_cache)
-        .with_decode_rows(config, options.max_decode_rows);
+    let model = ModelBytes::of(source, config, options);
     let smaller = [
         WeightFormat::Gptq(GptqBits::Eight),
         WeightFormat::Gptq(GptqBits::Four),
     ];
     let other_formats = smaller
-        .map(|format| {
-            (
-                format,
-                ModelBytes::in_format(config, format, options.cache, options.dtype)
-                    .with_kv_cache(config, options.kv_cache)
-                    .with_decode_rows(config, options.max_decode_rows),
-            )
-        })
+        .map(|format| (format, ModelBytes::in_format(config, format, options)))
         .into_iter()
         .filter(|(_, bytes)| bytes.layers.iter().sum::<u64>() < model.layers.iter().sum())
         .collect::<Vec<_>>();
@@ -225,27 +212,19 @@ fn plan(
             devices: options.devices.clone(),
         });
     }
-    let embedding_on_host = placement.embedding_on_host();
     let mut planned = Vec::with_capacity(placement.stages.len());
-    for (index, stage) in placement.stages.into_iter().enumerate() {
-        let device = options.devices[stage.device];
+    for (index, plan) in placement.stages.into_iter().enumerate() {
+        let device = options.devices[plan.device];
         if device != DeviceSpec::Cpu {
             progress(LoadEvent::Planned {
                 stage: index,
                 device,
-                layers: stage.layers.clone(),
-                memory: stage.memory,
+                plan: plan.clone(),
             });
         }
         // Each entry of the device list has at most one stage.
-        if let Some(open) = open[stage.device].take() {
-            planned.push(PlannedStage {
-                device,
-                open,
-                layers: stage.layers,
-                memory: stage.memory,
-                embedding_on_host: embedding_on_host && stage.has_embedding,
-            });
+        if let Some(open) = open[plan.device].take() {
+            planned.push(PlannedStage { device, open, plan });
         }
     }
     Ok(planned)

@@ -6,8 +6,10 @@ use moss_cpu::{Activations, ops::RopePrecision};
 use moss_cuda::GpuInfo;
 
 use crate::{
-    CacheShape, ComputeDtype, DeviceSpec, KvCacheType, MemoryPlan, ModelError,
-    decode_rows::decode_rows, placement::Note, stored_blocks::Rounding,
+    CacheShape, ComputeDtype, DeviceSpec, KvCacheType, ModelError,
+    decode_rows::decode_rows,
+    placement::{self, Note},
+    stored_blocks::Rounding,
 };
 
 /// Options of [`crate::Moss::load`].
@@ -143,10 +145,8 @@ pub enum LoadEvent {
         stage: usize,
         /// The GPU.
         device: DeviceSpec,
-        /// Its layers.
-        layers: Range<usize>,
-        /// Its memory.
-        memory: MemoryPlan,
+        /// Its layers and memory.
+        plan: placement::Stage,
     },
     /// A layer was loaded.
     Layer {

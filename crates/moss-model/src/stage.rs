@@ -7,9 +7,10 @@ use candle_core::Tensor;
 use moss_cuda::{Buffer, Gpu};
 
 use crate::{
-    DeviceInfo, DeviceSpec, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightSource,
+    DeviceInfo, DeviceSpec, LoadOptions, ModelError, MossConfig, WeightSource,
     hook::Hook,
     micro_batch::{BatchOutput, MicroBatch},
+    placement,
     stored_blocks::StoredBlocks,
     timeline::Moment,
 };
@@ -86,9 +87,7 @@ pub(crate) struct StageSpec<'a> {
     pub(crate) source: &'a dyn WeightSource,
     pub(crate) config: &'a MossConfig,
     pub(crate) options: &'a LoadOptions,
-    pub(crate) layers: Range<usize>,
-    pub(crate) memory: MemoryPlan,
-    pub(crate) embedding_on_host: bool,
+    pub(crate) plan: placement::Stage,
     /// Maximum threads that read weights.
     pub(crate) threads: usize,
 }

@@ -369,7 +369,7 @@ fn options_without_an_implementation_are_errors() {
     assert!(
         matches!(
             layers,
-            ModelError::Placement(PlacementError::Sum { found: 3, .. })
+            ModelError::Placement(PlacementError::Layers { devices: 2, .. })
         ),
         "{layers}"
     );

@@ -17,7 +17,7 @@ use super::{
     head::Head,
     loader::{EmbeddingTable, Loader},
 };
-use crate::{LinearKind, LoadEvent, MemoryPlan, ModelError, stage::StageSpec};
+use crate::{LinearKind, LoadEvent, ModelError, placement::Stage, stage::StageSpec};
 
 /// The part of the network on one GPU.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl StageSpec<'_> {
         gpu: &Gpu,
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Parts, ModelError> {
-        let (first, end) = (self.layers.start, self.config.num_layers);
+        let (first, end) = (self.plan.layers.start, self.config.num_layers);
         let failed = |source| ModelError::Kernel {
             layer: first,
             op: "load",
@@ -60,9 +60,9 @@ impl StageSpec<'_> {
         let read = |part: &[u8], to: &mut [u8]| self.source.read(part, to);
         let mut loader = Loader::new(gpu, self.source, &read).map_err(failed)?;
         let embedding = (first == 0)
-            .then(|| loader.embedding(self.config, self.embedding_on_host))
+            .then(|| loader.embedding(self.config, self.plan.embedding_on_host()))
             .transpose()?;
-        let head = (self.layers.end == end)
+        let head = (self.plan.layers.end == end)
             .then(|| Head::load(&mut loader, self.config, self.options.decode_rows()))
             .transpose()?;
         let mut tables: Vec<Table<'_>> = Vec::with_capacity(2);
@@ -91,14 +91,14 @@ impl StageSpec<'_> {
         tables: &[Table<'_>],
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Vec<GpuBlock>, ModelError> {
-        let (first, gpu) = (self.layers.start, loader.gpu);
-        let mut todo: Vec<_> = self.layers.clone().map(Part::Layer).collect();
+        let (first, gpu) = (self.plan.layers.start, loader.gpu);
+        let mut todo: Vec<_> = self.plan.layers.clone().map(Part::Layer).collect();
         for (index, (_, _, from)) in tables.iter().enumerate() {
             let rows = (PIECE_BYTES * from.out_features / from.data.len().max(1)).max(1);
             let pieces = (0..from.out_features).step_by(rows);
             todo.extend(pieces.map(|at| Part::Rows(index, at..from.out_features.min(at + rows))));
         }
-        let mut blocks = Vec::with_capacity(self.layers.len());
+        let mut blocks = Vec::with_capacity(self.plan.layers.len());
         let next = AtomicUsize::new(0);
         let work = |loader: Option<Loader<'_>>, sender: mpsc::SyncSender<_>| {
             let failed = |source| ModelError::Kernel {
@@ -169,17 +169,17 @@ impl StageSpec<'_> {
     /// for a packed weight in the published layout.
     fn threads(&self, parts: usize) -> usize {
         // GPUs without virtual memory management allocate the whole cache with the layers.
-        let MemoryPlan {
+        let Stage {
             weights,
             embedding,
             cache,
             free,
             ..
-        } = self.memory;
+        } = self.plan;
         let room = free.saturating_sub(weights + embedding + cache);
         let published = self
             .source
-            .stored_bytes(&LinearKind::FcIn.name(self.layers.start), false)
+            .stored_bytes(&LinearKind::FcIn.name(self.plan.layers.start), false)
             .max(1);
         let fitting = usize::try_from(room / published).unwrap_or(usize::MAX);
         parts.min(self.threads).min(fitting).max(1)

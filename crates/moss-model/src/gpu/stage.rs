@@ -63,7 +63,7 @@ impl GpuStage {
         spec: StageSpec<'_>,
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, ModelError> {
-        let (config, options, layers) = (spec.config, spec.options, spec.layers.clone());
+        let (config, options, layers) = (spec.config, spec.options, spec.plan.layers.clone());
         if options.dtype != ComputeDtype::F16 {
             return Err(ModelError::GpuDtype {
                 found: options.dtype,

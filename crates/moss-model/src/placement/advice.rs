@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Change, Device, DeviceKind, ModelBytes, Request, division::Division};
+use super::{Change, Device, DeviceKind, Request, search::best};
 use crate::CacheShape;
 
 /// The shortest context that is useful for a conversation.
@@ -37,24 +37,33 @@ pub(super) fn changes(request: &Request<'_>) -> Vec<Change> {
 }
 
 fn fits(request: &Request<'_>) -> bool {
-    Division::new(request).shortfalls().is_empty()
+    best(request).is_ok()
 }
 
 /// Finds the longest context that fits, in whole blocks.
 fn shorter_context(request: &Request<'_>) -> Option<Change> {
-    let block = CacheShape::BLOCK_SIZE;
-    let contexts: Vec<usize> = (MIN_CONTEXT..=request.model.positions)
-        .step_by(block)
-        .collect();
-    let fitting = contexts.partition_point(|positions| {
-        let model = &ModelBytes {
-            positions: *positions,
-            ..request.model.clone()
-        };
+    let [shortest, longest] =
+        [MIN_CONTEXT, request.model.positions].map(|positions| positions / CacheShape::BLOCK_SIZE);
+    let fits = |blocks: usize| {
+        let model = &request.model.with_blocks(blocks);
         fits(&Request { model, ..*request })
-    });
-    let positions = *contexts[..fitting].last()?;
-    Some(Change::Context { positions })
+    };
+    (shortest <= longest && fits(shortest)).then(|| Change::Context {
+        positions: largest(shortest, longest, fits) * CacheShape::BLOCK_SIZE,
+    })
+}
+
+/// Returns the largest number from `low`, which fits, to `high` that fits.
+pub(super) fn largest(mut low: usize, mut high: usize, fits: impl Fn(usize) -> bool) -> usize {
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    low
 }
 
 /// Finds the largest other format that fits.
@@ -70,7 +79,7 @@ fn more_gpus(request: &Request<'_>) -> Option<Change> {
     let gpus = entries.filter(|(_, device)| device.kind != DeviceKind::Cpu);
     let (like, template) = gpus.max_by_key(|(index, gpu)| (gpu.free, Reverse(*index)))?;
     let mut devices = request.devices.to_vec();
-    (1..=MAX_ADDED_GPUS).find_map(|count| {
+    let count = (1..=MAX_ADDED_GPUS).find(|count| {
         // Ordinals that no machine has.
         let ordinal = usize::MAX - count;
         devices.push(Device {
@@ -82,8 +91,8 @@ fn more_gpus(request: &Request<'_>) -> Option<Change> {
             devices,
             ..*request
         })
-        .then_some(Change::MoreGpus { count, like })
-    })
+    })?;
+    Some(Change::MoreGpus { count, like })
 }
 
 /// Returns the layers that the CPU would run as the last stage.
@@ -93,14 +102,14 @@ fn cpu(request: &Request<'_>) -> Option<Change> {
         return None;
     }
     let devices = &[request.devices, &[UNLIMITED_CPU]].concat()[..];
-    let placement = Division::new(&Request {
+    let placement = best(&Request {
         devices,
         ..*request
-    })
-    .placement();
-    let stage = placement.stages.last()?;
+    });
+    let stages = placement.ok()?.stages;
+    let stage = stages.last()?;
     (stage.device == request.devices.len()).then(|| Change::Cpu {
         layers: stage.layers.len(),
-        bytes: stage.memory.needed(),
+        bytes: stage.needed(),
     })
 }

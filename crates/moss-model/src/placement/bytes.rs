@@ -1,11 +1,9 @@
 //! Sizes of a network's parts in bytes, the basis of every placement.
 
-use std::ops::Range;
-
 use moss_cuda::{KvFormat, SAMPLE_ROW_BYTES, decode_scratch_bytes, linear_scratch_bytes};
 
 use crate::{
-    CacheShape, ComputeDtype, KvCacheType, MossConfig, RandomWeights, WeightFormat, WeightSource,
+    CacheShape, KvCacheType, LoadOptions, MossConfig, RandomWeights, WeightFormat, WeightSource,
     decode_rows::{decode_rows, head_rows},
     micro_batch::MAX_BATCH_TOKENS,
     names,
@@ -29,7 +27,7 @@ pub struct ModelBytes {
     /// Positions of the KV cache.
     pub positions: usize,
     /// Keys and values of a micro-batch on a GPU before they are rounded to 8 bits; see
-    /// [`ModelBytes::with_kv_cache`].
+    /// [`LoadOptions::kv_cache`].
     pub unrounded: u64,
     /// Other activations, scratch and libraries of one stage, with a margin; see
     /// [`ModelBytes::with_decode_rows`].
@@ -37,14 +35,8 @@ pub struct ModelBytes {
 }
 
 impl ModelBytes {
-    /// Returns the sizes of the tensors of `source`, with a KV cache of `dtype`, for one sequence per
-    /// decode step.
-    pub fn of(
-        source: &dyn WeightSource,
-        config: &MossConfig,
-        cache: CacheShape,
-        dtype: ComputeDtype,
-    ) -> Self {
+    /// Returns the sizes of the tensors of `source`, and of the KV cache and buffers of `options`.
+    pub fn of(source: &dyn WeightSource, config: &MossConfig, options: &LoadOptions) -> Self {
         // Scale and zero point of a group take four bytes, instead of two for the stored scale.
         let stored = |prefix: &str| sum([false, true].map(|is| source.stored_bytes(prefix, is)));
         let plain = |prefix: &str| source.stored_bytes(prefix, false);
@@ -56,93 +48,53 @@ impl ModelBytes {
             head = head.saturating_add(embedding);
         }
         let layout = config.block().head_layout();
+        let position = |head_bytes| product([2, layout.num_heads, head_bytes]);
+        let (cache_per_position, unrounded) = match options.kv_cache {
+            KvCacheType::Native => {
+                let head_bytes = layout.stride().saturating_mul(options.dtype.bytes());
+                (position(head_bytes), 0)
+            }
+            KvCacheType::Int8 => {
+                let [int8, f16] = [KvFormat::Int8, KvFormat::F16]
+                    .map(|format| position(format.head_bytes(layout)));
+                (int8, f16.saturating_mul(MAX_BATCH_TOKENS as u64))
+            }
+        };
         Self {
             layers: (0..config.num_layers)
                 .map(|layer| stored(&names::layer_prefix(layer)))
                 .collect(),
             embedding,
             head: head.saturating_add(plain(&format!("{}.", names::FINAL_NORM))),
-            cache_per_position: product([2, layout.stride(), layout.num_heads, dtype.bytes()]),
-            positions: cache.positions(),
-            unrounded: 0,
-            workspace: workspace(config, decode_rows(1)),
+            cache_per_position,
+            positions: options.cache.positions(),
+            unrounded,
+            workspace: workspace(config, options.decode_rows()),
         }
     }
 
     /// As [`ModelBytes::of`] for a network in `format`.
-    pub fn in_format(
-        config: &MossConfig,
-        format: WeightFormat,
-        cache: CacheShape,
-        dtype: ComputeDtype,
-    ) -> Self {
-        let source = RandomWeights::new(config.clone(), format);
-        Self::of(&source, config, cache, dtype)
+    pub fn in_format(config: &MossConfig, format: WeightFormat, options: &LoadOptions) -> Self {
+        Self::of(&RandomWeights::new(config.clone(), format), config, options)
     }
 
-    /// Sets the type of the cache; see [`LoadOptions::kv_cache`](crate::LoadOptions).
-    pub fn with_kv_cache(mut self, config: &MossConfig, kv_cache: KvCacheType) -> Self {
-        if kv_cache == KvCacheType::Int8 {
-            let layout = config.block().head_layout();
-            let bytes =
-                |format: KvFormat| product([2, layout.num_heads, format.head_bytes(layout)]);
-            self.cache_per_position = bytes(KvFormat::Int8);
-            self.unrounded = bytes(KvFormat::F16).saturating_mul(MAX_BATCH_TOKENS as u64);
-        }
-        self
-    }
-
-    /// Sets the workspace to that of [`LoadOptions::max_decode_rows`](crate::LoadOptions).
+    /// Sets the workspace to that of [`LoadOptions::max_decode_rows`].
     pub fn with_decode_rows(mut self, config: &MossConfig, max_decode_rows: usize) -> Self {
         self.workspace = workspace(config, decode_rows(max_decode_rows));
         self
+    }
+
+    /// Sets the size of the KV cache.
+    pub(super) fn with_blocks(&self, blocks: usize) -> Self {
+        let mut sized = self.clone();
+        sized.positions = blocks * CacheShape::BLOCK_SIZE;
+        sized
     }
 
     /// Returns the bytes of keys and values of a layer.
     pub fn cache_per_layer(&self) -> u64 {
         self.cache_per_position
             .saturating_mul(self.positions as u64)
-    }
-
-    /// Returns the memory of a stage with `layers` on a device with `free` bytes, with the embedding
-    /// in host memory.
-    pub(super) fn stage(&self, layers: &Range<usize>, free: u64) -> MemoryPlan {
-        let is_last = layers.end == self.layers.len();
-        let head = if is_last { self.head } else { 0 };
-        MemoryPlan {
-            weights: sum(self.layers[layers.clone()].iter().copied().chain([head])),
-            embedding: 0,
-            cache: self.cache_per_layer().saturating_mul(layers.len() as u64),
-            workspace: self.workspace.saturating_add(self.unrounded),
-            free,
-        }
-    }
-}
-
-/// The use of a device's memory by a stage, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MemoryPlan {
-    /// Weights of blocks, final norm and lm_head, in the kernels' layout.
-    pub weights: u64,
-    /// The embedding; 0 if it stays in host memory, from which a token reads one row.
-    pub embedding: u64,
-    /// Keys and values.
-    pub cache: u64,
-    /// Activations, scratch and libraries.
-    pub workspace: u64,
-    /// Free memory of the device.
-    pub free: u64,
-}
-
-impl MemoryPlan {
-    /// Returns the total bytes.
-    pub fn needed(&self) -> u64 {
-        sum([self.weights, self.embedding, self.cache, self.workspace])
-    }
-
-    /// Returns the bytes that a token reads with a full KV cache.
-    pub(super) fn read(&self) -> u64 {
-        self.weights.saturating_add(self.cache)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The largest KV cache that fits next to the weights, and the sequences that it is enough for.
 
-use super::{Device, ModelBytes, Request, division::Division};
+use super::{Device, ModelBytes, Request, advice::largest, search::best};
 use crate::{CacheShape, MossConfig};
 
 /// The part of the free memory that a filling cache leaves unused, as a divisor: for CUDA graphs,
@@ -41,12 +41,7 @@ pub struct Capacity {
 /// [`super::place`] rejects.
 pub fn capacity(request: &Request<'_>, config: &MossConfig, wanted: WantedCapacity) -> Capacity {
     let least = CacheShape::for_positions(wanted.positions).num_blocks;
-    if request.check().is_err() {
-        return Capacity {
-            positions: least * CacheShape::BLOCK_SIZE,
-            sequences: wanted.sequences.max(1),
-        };
-    }
+    let may_reduce = wanted.may_reduce && request.check().is_ok();
     let mut sequences = wanted.sequences.max(1);
     let fewest = MIN_SEQUENCES.min(sequences);
     loop {
@@ -56,7 +51,7 @@ pub fn capacity(request: &Request<'_>, config: &MossConfig, wanted: WantedCapaci
         let found = largest_cache(request, &model, least, most);
         let positions = found.unwrap_or(least) * CacheShape::BLOCK_SIZE;
         let supported = found.map_or(sequences / 2, |_| positions / TOKENS_PER_SEQUENCE);
-        if !wanted.may_reduce || supported >= sequences || sequences <= fewest {
+        if !may_reduce || supported >= sequences || sequences <= fewest {
             return Capacity {
                 positions,
                 sequences,
@@ -74,19 +69,16 @@ fn largest_cache(
     least: usize,
     most: usize,
 ) -> Option<usize> {
-    let sized = |blocks: usize| ModelBytes {
-        positions: blocks * CacheShape::BLOCK_SIZE,
-        ..model.clone()
+    request.check().ok()?;
+    let placed = |blocks: usize, devices: &[Device]| {
+        let model = &model.with_blocks(blocks);
+        best(&Request {
+            model,
+            devices,
+            ..*request
+        })
     };
-    let smallest = Request {
-        model: &sized(least),
-        ..*request
-    };
-    let base = Division::new(&smallest);
-    if !base.shortfalls().is_empty() {
-        return None;
-    }
-    let base = base.placement();
+    let base = placed(least, request.devices).ok()?;
     let devices: Vec<Device> = request
         .devices
         .iter()
@@ -96,28 +88,10 @@ fn largest_cache(
         })
         .collect();
     let fits = |blocks: usize| {
-        let model = &sized(blocks);
-        let request = Request {
-            model,
-            devices: &devices,
-            ..*request
-        };
-        let division = Division::new(&request);
-        if !division.shortfalls().is_empty() {
-            return false;
-        }
-        let placement = division.placement();
-        placement.layers_on_cpu() == base.layers_on_cpu()
-            && (base.embedding_on_host() || !placement.embedding_on_host())
+        placed(blocks, &devices).is_ok_and(|placement| {
+            placement.layers_on_cpu() == base.layers_on_cpu()
+                && (base.embedding_on_host() || !placement.embedding_on_host())
+        })
     };
-    let (mut low, mut high) = (least, most);
-    while low < high {
-        let middle = (low + high).div_ceil(2);
-        if fits(middle) {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    Some(low)
+    Some(largest(least, most, fits))
 }

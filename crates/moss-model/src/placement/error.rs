@@ -9,10 +9,8 @@ use crate::WeightFormat;
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum PlacementError {
-    /// The device list is empty.
-    NoDevices,
-    /// The device list is too long.
-    TooManyDevices {
+    /// The device list is empty or too long.
+    Devices {
         /// Entries of the list.
         found: usize,
         /// The maximum.
@@ -27,24 +25,14 @@ pub enum PlacementError {
         /// Its bandwidth, in bytes per second.
         found: f64,
     },
-    /// The list of layers and the list of devices differ in length.
-    Counts {
-        /// Numbers in the list.
-        found: usize,
+    /// The list of layers does not divide the model among the devices.
+    Layers {
+        /// The list.
+        found: String,
         /// Number of devices.
-        expected: usize,
-    },
-    /// A device is given no layers.
-    Empty {
-        /// Index of the device.
-        device: usize,
-    },
-    /// The layers of the list do not add up to those of the model.
-    Sum {
-        /// Layers in the list.
-        found: usize,
+        devices: usize,
         /// Layers of the model.
-        expected: usize,
+        layers: usize,
     },
     /// The devices have too little memory, with the requested division or with any.
     DoesNotFit {

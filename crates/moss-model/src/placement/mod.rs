@@ -9,17 +9,14 @@
 mod advice;
 mod bytes;
 mod capacity;
-mod division;
 mod error;
 mod plan;
 mod search;
 
-pub use bytes::{MemoryPlan, ModelBytes};
+pub use bytes::ModelBytes;
 pub use capacity::{Capacity, WantedCapacity, capacity};
 pub use error::{Change, PlacementError, Shortfall};
 pub use plan::{Device, DeviceKind, LeftOut, Note, Placement, Request, Stage};
-
-use division::Division;
 
 /// Places the layers.
 ///
@@ -33,12 +30,7 @@ use division::Division;
 /// requests.
 pub fn place(request: &Request<'_>) -> Result<Placement, PlacementError> {
     request.check()?;
-    let division = Division::new(request);
-    let shortfalls = division.shortfalls();
-    if shortfalls.is_empty() {
-        return Ok(division.placement());
-    }
-    Err(PlacementError::DoesNotFit {
+    search::best(request).map_err(|shortfalls| PlacementError::DoesNotFit {
         shortfalls,
         changes: advice::changes(request),
     })

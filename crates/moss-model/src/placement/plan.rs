@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{MemoryPlan, ModelBytes, PlacementError};
+use super::{ModelBytes, PlacementError, bytes::sum};
 use crate::WeightFormat;
 
 /// Maximum entries of the device list, more than any host has GPUs.
@@ -48,48 +48,34 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Checks for requests that no division can satisfy.
+    /// Checks for requests that no placement can satisfy.
     pub(super) fn check(&self) -> Result<(), PlacementError> {
-        let (devices, layers) = (self.devices, self.model.layers.len());
-        if devices.is_empty() {
-            return Err(PlacementError::NoDevices);
-        }
-        if devices.len() > MAX_DEVICES {
-            return Err(PlacementError::TooManyDevices {
-                found: devices.len(),
-                expected: MAX_DEVICES,
-            });
+        let (found, layers) = (self.devices.len(), self.model.layers.len());
+        if !(1..=MAX_DEVICES).contains(&found) {
+            let expected = MAX_DEVICES;
+            return Err(PlacementError::Devices { found, expected });
         }
         if layers == 0 {
             return Err(PlacementError::NoLayers);
         }
         let is_valid = |device: &&Device| device.bandwidth > 0.0 && device.bandwidth.is_finite();
-        if let Some(device) = devices.iter().find(|device| !is_valid(device)) {
-            return Err(PlacementError::Bandwidth {
-                device: device.name.clone(),
-                found: device.bandwidth,
-            });
+        if let Some(device) = self.devices.iter().find(|device| !is_valid(device)) {
+            let (device, found) = (device.name.clone(), device.bandwidth);
+            return Err(PlacementError::Bandwidth { device, found });
         }
         let Some(counts) = self.layers_per_device else {
             return Ok(());
         };
-        if counts.len() != devices.len() {
-            return Err(PlacementError::Counts {
-                found: counts.len(),
-                expected: devices.len(),
-            });
-        }
-        if let Some(device) = counts.iter().position(|count| *count == 0) {
-            return Err(PlacementError::Empty { device });
-        }
         let sum = counts.iter().copied().fold(0, usize::saturating_add);
-        if sum != layers {
-            return Err(PlacementError::Sum {
-                found: sum,
-                expected: layers,
-            });
+        if counts.len() == found && !counts.contains(&0) && sum == layers {
+            return Ok(());
         }
-        Ok(())
+        let found = counts.iter().map(usize::to_string).collect::<Vec<_>>();
+        Err(PlacementError::Layers {
+            found: found.join(","),
+            devices: self.devices.len(),
+            layers,
+        })
     }
 
     /// Returns the entries of the device of `entry`, which share its memory.
@@ -104,6 +90,25 @@ impl Request<'_> {
         free.min().unwrap_or(0)
     }
 
+    /// Returns `layers` as the stage of a device, with the embedding in host memory.
+    pub(super) fn stage(&self, device: usize, layers: Range<usize>) -> Stage {
+        let (model, free) = (self.model, self.free(device));
+        let has_head = layers.end == model.layers.len();
+        let head = if has_head { model.head } else { 0 };
+        Stage {
+            device,
+            has_embedding: layers.start == 0,
+            has_head,
+            weights: sum(model.layers[layers.clone()].iter().copied().chain([head])),
+            embedding: 0,
+            cache: model.cache_per_layer().saturating_mul(layers.len() as u64),
+            workspace: model.workspace.saturating_add(model.unrounded),
+            layers,
+            free,
+            free_after: free,
+        }
+    }
+
     /// Returns true for a CPU next to GPUs, which runs what does not fit them.
     pub(super) fn is_fallback(&self, entry: usize) -> bool {
         let is_cpu = |device: &Device| device.kind == DeviceKind::Cpu;
@@ -111,8 +116,8 @@ impl Request<'_> {
     }
 }
 
-/// Consecutive layers on a device.
-#[derive(Debug, Clone, PartialEq)]
+/// Consecutive layers on a device, and their use of its memory in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stage {
     /// Index of the device in the request.
     pub device: usize,
@@ -122,17 +127,40 @@ pub struct Stage {
     pub has_embedding: bool,
     /// The stage has the final norm and lm_head.
     pub has_head: bool,
-    /// Its memory.
-    pub memory: MemoryPlan,
-    /// Free bytes of its device when all stages are loaded.
+    /// Weights of blocks, final norm and lm_head, in the kernels' layout.
+    pub weights: u64,
+    /// The embedding; 0 if it stays in host memory, from which a token reads one row.
+    pub embedding: u64,
+    /// Keys and values.
+    pub cache: u64,
+    /// Activations, scratch and libraries.
+    pub workspace: u64,
+    /// Free memory of the device before any stage is loaded.
+    pub free: u64,
+    /// Free memory of the device when all stages are loaded.
     pub free_after: u64,
 }
 
 impl Stage {
+    /// Returns the bytes of memory that the stage needs.
+    pub fn needed(&self) -> u64 {
+        sum([self.weights, self.embedding, self.cache, self.workspace])
+    }
+
+    /// Returns the bytes that a token reads with a full KV cache.
+    pub(super) fn read(&self) -> u64 {
+        self.weights.saturating_add(self.cache)
+    }
+
+    /// Returns true if the stage reads the rows of the embedding from host memory.
+    pub fn embedding_on_host(&self) -> bool {
+        self.has_embedding && self.embedding == 0
+    }
+
     /// Returns the minimum time per token in seconds: the bytes read divided by the bandwidth, with
     /// `share` of the KV cache in use (from 0 to 1).
     pub fn token_seconds(&self, device: &Device, share: f64) -> f64 {
-        (self.memory.weights as f64 + self.memory.cache as f64 * share) / device.bandwidth
+        (self.weights as f64 + self.cache as f64 * share) / device.bandwidth
     }
 }
 
@@ -189,19 +217,20 @@ impl Placement {
 
     /// Returns the layers that do not fit the GPUs and run on the CPU.
     pub(super) fn layers_on_cpu(&self) -> usize {
-        let layers = self.notes.iter().map(|note| match note {
-            Note::OnCpu { layers, .. } => *layers,
-            Note::LeftOut { .. } | Note::EmbeddingOnHost => 0,
+        let on_cpu = self.notes.iter().filter_map(|note| match note {
+            Note::OnCpu { layers, .. } => Some(layers),
+            Note::LeftOut { .. } | Note::EmbeddingOnHost => None,
         });
-        layers.sum()
+        on_cpu.sum()
     }
 
     /// Returns the minimum time per token in seconds, the sum over the stages. `devices` are those of
     /// the request, `share` is the used part of the KV cache.
     pub fn token_seconds(&self, devices: &[Device], share: f64) -> f64 {
-        self.stages
-            .iter()
-            .filter_map(|stage| Some(stage.token_seconds(devices.get(stage.device)?, share)))
+        let stages = self.stages.iter();
+        let placed = stages.filter_map(|stage| Some((stage, devices.get(stage.device)?)));
+        placed
+            .map(|(stage, device)| stage.token_seconds(device, share))
             .sum()
     }
 }

@@ -51,7 +51,7 @@ impl Reference {
         let devices = options.devices.iter().map(|device| open(*device));
         let devices = devices.collect::<Result<Vec<_>, _>>()?;
         let placement = place(&Request {
-            model: &ModelBytes::of(source, &config, options.cache, options.dtype),
+            model: &ModelBytes::of(source, &config, options),
             devices: &options.devices.iter().map(describe).collect::<Vec<_>>(),
             layers_per_device: options.layers_per_device.as_deref(),
             other_formats: &[],

@@ -1,7 +1,7 @@
 //! KV caches that fill the memory, and the sequences that share them.
 
 use moss_model::{
-    CacheShape, ComputeDtype, MossConfig, WeightFormat,
+    LoadOptions, MossConfig, WeightFormat,
     placement::{Capacity, Device, ModelBytes, Request, WantedCapacity, capacity, place},
 };
 use moss_weights::GptqBits;
@@ -17,8 +17,8 @@ const WANTED: WantedCapacity = WantedCapacity {
 };
 
 fn moon(format: WeightFormat) -> ModelBytes {
-    let cache = CacheShape::for_positions(WINDOW);
-    ModelBytes::in_format(&MossConfig::moon_003(), format, cache, ComputeDtype::F16)
+    let options = LoadOptions::gpu(0, WINDOW);
+    ModelBytes::in_format(&MossConfig::moon_003(), format, &options)
 }
 
 fn of(model: &ModelBytes, devices: &[Device], wanted: WantedCapacity) -> Capacity {

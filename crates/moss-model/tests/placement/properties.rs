@@ -160,13 +160,13 @@ proptest! {
         prop_assert_eq!(layer, model.layers.len());
         for device in &devices {
             let here = placement.stages.iter().filter(|stage| devices[stage.device].kind == device.kind);
-            let used: u64 = here.clone().map(|stage| stage.memory.needed()).sum();
+            let used: u64 = here.clone().map(|stage| stage.needed()).sum();
             prop_assert!(used <= device.free);
             for stage in here {
                 prop_assert_eq!(stage.free_after, device.free - used);
             }
         }
-        let weights: u64 = placement.stages.iter().map(|stage| stage.memory.weights).sum();
+        let weights: u64 = placement.stages.iter().map(|stage| stage.weights).sum();
         prop_assert_eq!(weights, model.layers.iter().sum::<u64>() + model.head);
         let left_out = placement.notes.iter().filter(|note| matches!(note, Note::LeftOut { .. })).count();
         prop_assert_eq!(left_out + placement.stages.len(), devices.len());

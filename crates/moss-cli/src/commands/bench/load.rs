@@ -159,10 +159,8 @@ impl Loading<'_> {
         else {
             return Ok(sequences);
         };
-        let (cache, dtype) = (self.options.cache, self.options.dtype);
         let config = self.source.config()?;
-        let bytes = ModelBytes::of(self.source, &config, cache, dtype)
-            .with_kv_cache(&config, self.options.kv_cache);
+        let bytes = ModelBytes::of(self.source, &config, &self.options);
         let positions = cache_positions(1, self.needed.positions) as u64;
         let sequence = positions * bytes.cache_per_position * bytes.layers.len() as u64;
         let free = free.saturating_sub(weights(&bytes) + bytes.workspace);
@@ -183,7 +181,7 @@ fn fit_memory(
     format: WeightFormat,
     options: &LoadOptions,
 ) -> Result<(), CliError> {
-    let bytes = ModelBytes::in_format(config, format, options.cache, options.dtype);
+    let bytes = ModelBytes::in_format(config, format, options);
     let layer = bytes.layers.iter().max().copied().unwrap_or(0);
     let needed = weights(&bytes);
     let Some(free) = memory::available().filter(|free| *free < needed) else {

@@ -46,14 +46,14 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         model: &subject.bytes,
         devices: &devices,
         layers_per_device: layers,
-        other_formats: &subject.smaller(dtype),
+        other_formats: &subject.smaller(),
     };
     let placement = place(&request)?;
     let prediction = Prediction::new(
         &placement,
         &planned,
         &subject.config,
-        subject.cache.positions(),
+        subject.options.cache.positions(),
         subject.is_packed,
     );
     let report = Report {

@@ -36,7 +36,7 @@ impl Report<'_> {
             name,
             format,
             config,
-            cache,
+            options,
             ..
         } = self.subject;
         let mut lines = vec![language.text(&msg!(
@@ -44,7 +44,7 @@ impl Report<'_> {
             name,
             format,
             layers = config.num_layers,
-            positions = cache.positions(),
+            positions = options.cache.positions(),
         ))];
         let heads = language.text(&msg!("plan-columns"));
         let mut heads = heads.split(" | ").map(str::to_owned);
@@ -110,10 +110,10 @@ impl Report<'_> {
     fn row(&self, index: usize, stage: &Stage) -> [String; 8] {
         let layers = format!("{}–{}", stage.layers.start, stage.layers.end - 1);
         let [weights, embedding, cache, workspace, free] = [
-            stage.memory.weights,
-            stage.memory.embedding,
-            stage.memory.cache,
-            stage.memory.workspace,
+            stage.weights,
+            stage.embedding,
+            stage.cache,
+            stage.workspace,
             stage.free_after,
         ]
         .map(bytes);
@@ -142,7 +142,7 @@ impl Report<'_> {
             name,
             format,
             config,
-            cache,
+            options,
             ..
         } = self.subject;
         let Prediction {
@@ -155,13 +155,13 @@ impl Report<'_> {
         let stage = |stage: &Stage| {
             json!({
                 "device": self.devices.get(stage.device).map(label), "layers": [stage.layers.start, stage.layers.end],
-                "weights": stage.memory.weights, "embedding": stage.memory.embedding, "cache": stage.memory.cache,
-                "workspace": stage.memory.workspace, "free_after": stage.free_after,
+                "weights": stage.weights, "embedding": stage.embedding, "cache": stage.cache,
+                "workspace": stage.workspace, "free_after": stage.free_after,
             })
         };
         let note = |note: &Note| placement_note(note, &self.names()).to_string();
         json!({
-            "model": name, "format": format, "num_layers": config.num_layers, "context": cache.positions(),
+            "model": name, "format": format, "num_layers": config.num_layers, "context": options.cache.positions(),
             "stages": self.placement.stages.iter().map(stage).collect::<Vec<_>>(),
             "notes": self.placement.notes.iter().map(note).collect::<Vec<_>>(),
             "embedding_on_host": self.placement.embedding_on_host(),

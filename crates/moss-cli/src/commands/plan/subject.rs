@@ -5,7 +5,7 @@ use moss::{
     checkpoint::{DType, LinearFormat},
     hub::HubError,
     model::{
-        CacheShape, ComputeDtype, KvCacheType, LoadOptions, MossConfig, WeightFormat,
+        ComputeDtype, LoadOptions, MossConfig, WeightFormat,
         placement::{Capacity, Device, DeviceKind, ModelBytes, Request, WantedCapacity, capacity},
     },
     weights::GptqBits,
@@ -31,11 +31,9 @@ pub(super) struct Subject {
     pub(super) format: String,
     pub(super) is_packed: bool,
     pub(super) config: MossConfig,
-    pub(super) cache: CacheShape,
-    kv_cache: KvCacheType,
+    /// The KV cache, and the concurrent answers of a server.
+    pub(super) options: LoadOptions,
     pub(super) bytes: ModelBytes,
-    /// Concurrent answers of a server.
-    sequences: usize,
 }
 
 impl Subject {
@@ -46,22 +44,24 @@ impl Subject {
         printer: &Printer,
         dtype: ComputeDtype,
     ) -> anyhow::Result<Self> {
-        let kv_cache = open::kv_cache(&cli.model);
+        let options = |config: &MossConfig| -> anyhow::Result<LoadOptions> {
+            Ok(LoadOptions {
+                dtype,
+                kv_cache: open::kv_cache(&cli.model),
+                max_decode_rows: 1,
+                ..LoadOptions::cpu(positions(args, config)?)
+            })
+        };
         let named =
             |config: MossConfig, name: String, format: WeightFormat| -> anyhow::Result<Self> {
-                let cache = cache(args, &config)?;
-                let bytes = ModelBytes::in_format(&config, format, cache, dtype)
-                    .with_kv_cache(&config, kv_cache);
-                let is_packed = format != WeightFormat::F16;
+                let options = options(&config)?;
                 Ok(Self {
                     name,
                     format: format.to_string(),
-                    is_packed,
+                    is_packed: format != WeightFormat::F16,
+                    bytes: ModelBytes::in_format(&config, format, &options),
                     config,
-                    cache,
-                    kv_cache,
-                    bytes,
-                    sequences: 1,
+                    options,
                 })
             };
         let builder = source::model(&cli.model).on_event(progress::building(printer));
@@ -85,17 +85,14 @@ impl Subject {
         if let Some(format) = args.format {
             return named(config, name, format.format());
         }
-        let cache = cache(args, &config)?;
+        let options = options(&config)?;
         Ok(Self {
             name,
             format: stored_format(&checkpoint),
             is_packed: checkpoint.quantization().is_some(),
-            bytes: ModelBytes::of(&checkpoint, &config, cache, dtype)
-                .with_kv_cache(&config, kv_cache),
+            bytes: ModelBytes::of(&checkpoint, &config, &options),
             config,
-            cache,
-            kv_cache,
-            sequences: 1,
+            options,
         })
     }
 
@@ -110,7 +107,7 @@ impl Subject {
             other_formats: &[],
         };
         let wanted = WantedCapacity {
-            positions: self.cache.positions(),
+            positions: self.options.cache.positions(),
             sequences: if on_cpu {
                 LoadOptions::CPU_ROWS
             } else {
@@ -119,26 +116,20 @@ impl Subject {
             may_reduce: !on_cpu,
         };
         let capacity = capacity(&request, &self.config, wanted);
-        self.sequences = capacity.sequences;
-        self.bytes = self
-            .bytes
-            .clone()
-            .with_decode_rows(&self.config, capacity.sequences);
+        self.options.max_decode_rows = capacity.sequences;
+        let bytes = self.bytes.clone();
+        self.bytes = bytes.with_decode_rows(&self.config, capacity.sequences);
         capacity
     }
 
     /// Returns the same network in the smaller formats.
-    pub(super) fn smaller(&self, dtype: ComputeDtype) -> Vec<(WeightFormat, ModelBytes)> {
+    pub(super) fn smaller(&self) -> Vec<(WeightFormat, ModelBytes)> {
         let total = |bytes: &ModelBytes| bytes.layers.iter().sum::<u64>();
         FORMATS
             .map(|format| format.format())
             .map(|format| {
-                (
-                    format,
-                    ModelBytes::in_format(&self.config, format, self.cache, dtype)
-                        .with_kv_cache(&self.config, self.kv_cache)
-                        .with_decode_rows(&self.config, self.sequences),
-                )
+                let bytes = ModelBytes::in_format(&self.config, format, &self.options);
+                (format, bytes)
             })
             .into_iter()
             .filter(|(_, bytes)| total(bytes) < total(&self.bytes))
@@ -184,10 +175,11 @@ fn published(name: &str) -> Option<WeightFormat> {
     })
 }
 
-fn cache(args: &PlanArgs, config: &MossConfig) -> Result<CacheShape, CliError> {
+/// Returns the positions of the KV cache.
+fn positions(args: &PlanArgs, config: &MossConfig) -> Result<usize, CliError> {
     let window = config.context_length;
     match args.context.unwrap_or(window) {
-        positions if (1..=window).contains(&positions) => Ok(CacheShape::for_positions(positions)),
+        positions if (1..=window).contains(&positions) => Ok(positions),
         positions => {
             let what = msg!("plan-context", positions, window);
             Err(CliError::new(what))
