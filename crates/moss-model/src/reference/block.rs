@@ -5,14 +5,14 @@
 //! x = x + out_proj(attention(qkv_proj(h))) + fc_out(gelu(fc_in(h)))
 //! ```
 
-use candle_core::{D, DType, Device, IndexOp, Module, Tensor};
+use candle_core::{D, DType, Device, IndexOp, Module, Result, Tensor};
 use candle_nn::{LayerNorm, ops::softmax_last_dim, rotary_emb::rope_i};
 use half::f16;
 use moss_cpu::{KernelError, ops::RopePrecision};
 use moss_weights::LinearKind;
 
-use super::weights::{Linear, Weights};
-use crate::{BlockSpec, ModelError, MossConfig, QkvPart, names};
+use super::weights::{Backend, Linear, wrap};
+use crate::{BlockSpec, MossConfig, QkvPart, names};
 
 /// Sines and cosines of every position, f32 `[context_length, rotary_dim / 2]` each.
 #[derive(Debug, Clone)]
@@ -22,34 +22,25 @@ pub(super) struct Rotary {
 }
 
 impl Rotary {
-    pub(super) fn new(
-        config: &MossConfig,
-        precision: RopePrecision,
-        device: &Device,
-    ) -> Result<Self, KernelError> {
-        let round = |value: f32| match precision {
+    pub(super) fn new(config: &MossConfig, rounding: RopePrecision, on: &Device) -> Result<Self> {
+        let round = |value: f32| match rounding {
             RopePrecision::F32 => value,
             RopePrecision::F16 => f16::from_f32(value).to_f32(),
         };
-        let (pairs, positions) = (config.rotary_dim / 2, config.context_length);
         let frequency = |pair: usize| {
             let exponent = round((2 * pair) as f32 / config.rotary_dim as f32);
             round(1.0 / round(10_000f32.powf(exponent)))
         };
-        let frequencies: Vec<f32> = (0..pairs).map(frequency).collect();
-        let frequencies = Tensor::from_vec(frequencies, (1, pairs), device)?;
-        let positions: Vec<f32> = (0..positions).map(|position| position as f32).collect();
-        let positions = Tensor::new(positions, device)?.unsqueeze(1)?;
-        let angles = positions.broadcast_mul(&frequencies)?;
-        Ok(Self {
-            sin: angles.sin()?,
-            cos: angles.cos()?,
-        })
+        let frequencies: Vec<f32> = (0..config.rotary_dim / 2).map(frequency).collect();
+        let positions = Tensor::arange(0.0, config.context_length as f32, on)?.unsqueeze(1)?;
+        let angles = positions.broadcast_mul(&Tensor::new(frequencies, on)?)?;
+        let (sin, cos) = (angles.sin()?, angles.cos()?);
+        Ok(Self { sin, cos })
     }
 
     /// Rotates the first lanes of `x` `[heads, tokens, head_dim]`, whose first token has position
     /// `start`.
-    fn apply(&self, x: &Tensor, start: usize) -> Result<Tensor, KernelError> {
+    fn apply(&self, x: &Tensor, start: usize) -> Result<Tensor> {
         let (_, tokens, head_dim) = x.dims3()?;
         let lanes = 2 * self.cos.dim(1)?;
         let angles = |table: &Tensor| table.narrow(0, start, tokens);
@@ -61,12 +52,15 @@ impl Rotary {
             return Ok(rotated);
         }
         let rest = x.narrow(D::Minus1, lanes, head_dim - lanes)?;
-        Ok(Tensor::cat(&[&rotated, &rest], D::Minus1)?)
+        Tensor::cat(&[&rotated, &rest], D::Minus1)
     }
 }
 
 /// Keys and values of one sequence in one layer, `[heads, positions, head_dim]` each.
 pub(super) type KeysValues = Option<(Tensor, Tensor)>;
+
+/// The linear layers of a block with their weights dequantized, in the order of [`LinearKind::ALL`].
+pub(super) type Linears = [candle_nn::Linear; 4];
 
 /// One layer on its device.
 #[derive(Debug)]
@@ -79,38 +73,28 @@ pub(super) struct Block {
     dtype: DType,
 }
 
-/// The linear layers of a block with their weights dequantized.
-pub(super) struct BlockWeights {
-    qkv_proj: candle_nn::Linear,
-    fc_in: candle_nn::Linear,
-    out_proj: candle_nn::Linear,
-    fc_out: candle_nn::Linear,
-}
-
 impl Block {
     pub(super) fn load(
-        weights: &Weights<'_>,
+        weights: &Backend<'_>,
         layer: usize,
         config: &MossConfig,
         rotary: &Rotary,
         dtype: DType,
         device: &Device,
-    ) -> Result<Self, ModelError> {
+    ) -> std::result::Result<Self, KernelError> {
         let spec = config.block();
-        let source = weights.source;
         let linear = |kind: LinearKind| {
             let name = kind.name(layer);
-            let parts = source.linear(&name, spec.linear(kind))?;
+            let parts = weights.0.linear(&name, spec.linear(kind)).map_err(wrap)?;
             let linear = Linear::load(parts, dtype, device);
-            source.release(&name);
-            let op = "linear";
-            linear.map_err(|source| ModelError::Kernel { layer, op, source })
+            weights.0.release(&name);
+            linear
         };
         let [qkv_proj, fc_in, out_proj, fc_out] = LinearKind::ALL.map(linear);
         Ok(Self {
-            device: device.clone(),
-            norm: layer_norm(weights, &names::block_norm(layer), config, layer, device)?,
+            norm: weights.norm(&names::block_norm(layer), config, device)?,
             linears: [qkv_proj?, fc_in?, out_proj?, fc_out?],
+            device: device.clone(),
             rotary: rotary.clone(),
             spec,
             dtype,
@@ -118,14 +102,11 @@ impl Block {
     }
 
     /// Returns the linear layers for one forward pass.
-    pub(super) fn weights(&self) -> Result<BlockWeights, KernelError> {
-        let [qkv_proj, fc_in, out_proj, fc_out] = &self.linears;
-        Ok(BlockWeights {
-            qkv_proj: qkv_proj.dequantized(&self.device)?,
-            fc_in: fc_in.dequantized(&self.device)?,
-            out_proj: out_proj.dequantized(&self.device)?,
-            fc_out: fc_out.dequantized(&self.device)?,
-        })
+    pub(super) fn dequantized(&self) -> std::result::Result<Linears, KernelError> {
+        let linears = self.linears.each_ref();
+        let [qkv_proj, fc_in, out_proj, fc_out] =
+            linears.map(|linear| linear.dequantized(&self.device));
+        Ok([qkv_proj?, fc_in?, out_proj?, fc_out?])
     }
 
     /// `x` is the residual stream `[tokens, hidden_size]` f32 of one sequence from position `start`
@@ -133,46 +114,40 @@ impl Block {
     /// earlier pass.
     pub(super) fn forward(
         &self,
-        weights: &BlockWeights,
+        [qkv_proj, fc_in, out_proj, fc_out]: &Linears,
         x: &Tensor,
         start: usize,
         cache: &mut KeysValues,
-    ) -> Result<Tensor, KernelError> {
-        let h = self.norm.forward(x)?.to_dtype(self.dtype)?;
-        let attended = self.attention(&weights.qkv_proj.forward(&h)?, start, cache)?;
-        let attended = weights.out_proj.forward(&attended)?;
-        let inner = weights.fc_in.forward(&h)?.to_dtype(DType::F32)?.gelu()?;
-        let inner = weights.fc_out.forward(&inner.to_dtype(self.dtype)?)?;
-        Ok(((x + attended.to_dtype(DType::F32)?)? + inner.to_dtype(DType::F32)?)?)
+    ) -> Result<Tensor> {
+        let x = x.to_device(&self.device)?;
+        let h = self.norm.forward(&x)?.to_dtype(self.dtype)?;
+        let attended = self.attention(&qkv_proj.forward(&h)?, start, cache)?;
+        let attended = out_proj.forward(&attended)?;
+        let inner = fc_in.forward(&h)?.to_dtype(DType::F32)?.gelu()?;
+        let inner = fc_out.forward(&inner.to_dtype(self.dtype)?)?;
+        (x + attended.to_dtype(DType::F32)?)? + inner.to_dtype(DType::F32)?
     }
 
     /// Computes the output of attention `[tokens, hidden_size]` from that of qkv_proj.
-    fn attention(
-        &self,
-        qkv: &Tensor,
-        start: usize,
-        cache: &mut KeysValues,
-    ) -> Result<Tensor, KernelError> {
+    fn attention(&self, qkv: &Tensor, start: usize, cache: &mut KeysValues) -> Result<Tensor> {
         let spec = &self.spec;
         let (heads, shards, head_dim) = (spec.num_heads, spec.qkv_shards, spec.head_dim);
         let tokens = qkv.dim(0)?;
         let qkv = qkv.reshape((tokens, shards, 3, heads / shards, head_dim))?;
-        let part = |part: QkvPart| -> candle_core::Result<Tensor> {
+        let part = |part: QkvPart| {
             let part = qkv.i((.., .., part as usize))?;
             part.reshape((tokens, heads, head_dim))?.transpose(0, 1)
         };
         let q = self.rotary.apply(&part(QkvPart::Query)?, start)?;
         let k = self.rotary.apply(&part(QkvPart::Key)?, start)?;
-        let v = part(QkvPart::Value)?;
-        let (k, v) = match cache.take() {
-            Some((keys, values)) if start > 0 => {
-                let append = |past: &Tensor, new: &Tensor| {
-                    Tensor::cat(&[&past.narrow(1, 0, start)?, new], 1)?.contiguous()
-                };
-                (append(&keys, &k)?, append(&values, &v)?)
+        let extend = |past: Option<Tensor>, new: Tensor| match past {
+            Some(past) if start > 0 => {
+                Tensor::cat(&[&past.narrow(1, 0, start)?, &new], 1)?.contiguous()
             }
-            _ => (k.contiguous()?, v.contiguous()?),
+            _ => new.contiguous(),
         };
+        let (keys, values) = cache.take().unzip();
+        let (k, v) = (extend(keys, k)?, extend(values, part(QkvPart::Value)?)?);
         *cache = Some((k.clone(), v.clone()));
 
         let (q, k) = (q.to_dtype(DType::F32)?, k.to_dtype(DType::F32)?);
@@ -181,31 +156,20 @@ impl Block {
         let scores = scores.broadcast_add(&causal_mask(tokens, start, &self.device)?)?;
         let probabilities = softmax_last_dim(&scores)?.to_dtype(self.dtype)?;
         let attended = probabilities.matmul(&v)?.transpose(0, 1)?;
-        Ok(attended.reshape((tokens, spec.hidden_size()))?)
+        attended.reshape((tokens, spec.hidden_size()))
     }
 }
 
 /// Returns `[tokens, start + tokens]`: 0 where a token sees a position, and -inf elsewhere.
-fn causal_mask(tokens: usize, start: usize, device: &Device) -> candle_core::Result<Tensor> {
+fn causal_mask(tokens: usize, start: usize, device: &Device) -> Result<Tensor> {
     let positions = start + tokens;
-    let mask: Vec<f32> = (start..positions)
-        .flat_map(|token| {
-            let sees = move |position| position <= token;
-            (0..positions).map(move |at| if sees(at) { 0.0 } else { f32::NEG_INFINITY })
-        })
-        .collect();
-    Tensor::from_vec(mask, (tokens, positions), device)
-}
-
-/// Loads a norm, which computes in f32.
-pub(super) fn layer_norm(
-    weights: &Weights<'_>,
-    name: &str,
-    config: &MossConfig,
-    layer: usize,
-    device: &Device,
-) -> Result<LayerNorm, ModelError> {
-    let builder = weights.builder(DType::F32, device).pp(name);
-    candle_nn::layer_norm(config.hidden_size, config.layer_norm_epsilon, builder)
-        .map_err(weights.error(layer, "norm"))
+    let mask = (0..tokens * positions).map(|at| {
+        let (token, position) = (start + at / positions, at % positions);
+        if position <= token {
+            0.0
+        } else {
+            f32::NEG_INFINITY
+        }
+    });
+    Tensor::from_iter(mask, device)?.reshape((tokens, positions))
 }

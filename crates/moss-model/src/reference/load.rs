@@ -5,9 +5,8 @@ use moss_cpu::Activations;
 
 use super::{
     Reference,
-    block::{Block, Rotary, layer_norm},
-    kernel,
-    weights::{Linear, Weights},
+    block::{Block, Rotary},
+    weights::{Backend, Linear, within},
 };
 use crate::{
     DeviceSpec, KvCacheType, LoadEvent, LoadOptions, ModelError, UnsupportedOption, WeightSource,
@@ -63,47 +62,49 @@ impl Reference {
             let devices = options.devices.clone();
             progress(LoadEvent::Noted { note, devices });
         }
-        let (weights, num_layers) = (Weights::new(source), config.num_layers);
+        let (weights, num_layers) = (Backend(source), config.num_layers);
         let mut blocks = Vec::with_capacity(num_layers);
         for stage in &placement.stages {
             let device = &devices[stage.device];
-            let rotary = Rotary::new(&config, options.rope_precision, device)
-                .map_err(kernel(stage.layers.start, "rotary table"))?;
+            let rotary = within(stage.layers.start, "rotary table", || {
+                Ok(Rotary::new(&config, options.rope_precision, device)?)
+            })?;
             for layer in stage.layers.clone() {
-                let block = Block::load(&weights, layer, &config, &rotary, dtype, device)?;
-                blocks.push(block);
+                blocks.push(within(layer, "load", || {
+                    Block::load(&weights, layer, &config, &rotary, dtype, device)
+                })?);
                 let bytes = source.stored_bytes(&names::layer_prefix(layer), false);
                 progress(LoadEvent::Layer { bytes });
             }
         }
-        let cpu = &Device::Cpu;
-        let first = blocks.first().map_or(cpu, |block| &block.device);
-        let last = blocks.last().map_or(cpu, |block| &block.device);
-        let embedding = names::EMBEDDING.trim_end_matches(".weight");
-        let embedding = candle_nn::embedding(
-            config.vocab_size,
-            config.hidden_size,
-            weights.builder(dtype, first).pp(embedding),
-        )
-        .map_err(weights.error(0, "embedding"))?;
-        // A token reads one row, unless the matrix is lm_head's too.
-        let embedding_bytes = if config.tie_word_embeddings {
+        let first = &devices[placement.stages[0].device];
+        let last = blocks.last().map_or(first, |block: &Block| &block.device);
+        let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+        let embedding = within(0, "embedding", || {
+            let stem = names::EMBEDDING.trim_end_matches(".weight");
+            let builder = weights.builder(dtype, first).pp(stem);
+            Ok(candle_nn::embedding(vocab, hidden, builder)?)
+        })?;
+        let wte = source.matrix(names::EMBEDDING, vocab, hidden)?;
+        let wte = wte.ok_or_else(|| source.missing(names::EMBEDDING))?;
+        let head = lm_head(source, &config, &wte)?;
+        // A token reads one row of the embedding, unless the matrix is lm_head's too.
+        let unread = if config.tie_word_embeddings {
             0
         } else {
             source.stored_bytes(names::EMBEDDING, false)
         };
-        let wte = source.matrix(names::EMBEDDING, config.vocab_size, config.hidden_size)?;
-        let wte = wte.ok_or_else(|| source.missing(names::EMBEDDING))?;
-        let head = Linear::load(lm_head(source, &config, &wte)?, dtype, last);
         let reference = Self {
             cache: options.cache,
             dtype: options.dtype,
-            norm: layer_norm(&weights, names::FINAL_NORM, &config, num_layers, last)?,
-            head: head.map_err(kernel(num_layers, "head"))?,
+            norm: within(num_layers, "norm", || {
+                Ok(weights.norm(names::FINAL_NORM, &config, last)?)
+            })?,
+            head: within(num_layers, "head", || Linear::load(head, dtype, last))?,
             embedding,
             blocks,
             sequences: Vec::new(),
-            weight_bytes: source.stored_bytes("", false) - embedding_bytes,
+            weight_bytes: source.stored_bytes("", false) - unread,
             config,
         };
         progress(LoadEvent::Finished);
@@ -112,18 +113,13 @@ impl Reference {
 }
 
 fn check(options: &LoadOptions) -> Result<(), ModelError> {
-    let is_tuned = |device: &DeviceSpec| {
-        matches!(
-            device,
-            DeviceSpec::Gpu {
-                newest_code: Some(_),
-                ..
-            }
-        )
+    let limits_code = |device: &DeviceSpec| match device {
+        DeviceSpec::Gpu { newest_code, .. } => newest_code.is_some(),
+        DeviceSpec::Cpu => false,
     };
     let option = if options.activations == Activations::Int8 {
         UnsupportedOption::Int8Activations
-    } else if options.devices.iter().any(is_tuned) {
+    } else if options.devices.iter().any(limits_code) {
         UnsupportedOption::GpuCode
     } else if options.kv_cache == KvCacheType::Int8 {
         UnsupportedOption::Int8Cache

@@ -12,15 +12,15 @@ use std::sync::Weak;
 
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::{Embedding, LayerNorm};
-use moss_cpu::{KernelError, ops};
+use moss_cpu::ops;
 
 use self::{
     block::{Block, KeysValues},
-    weights::Linear,
+    weights::{Linear, within},
 };
 use crate::{
-    BlockTable, CacheShape, ComputeDtype, LanguageModel, LoadOptions, Logits, ModelError,
-    MossConfig, SequenceChunk, decode_rows::MAX_DECODE_ROWS, hook::to_host, micro_batch::Plan,
+    CacheShape, ComputeDtype, LanguageModel, LoadOptions, Logits, ModelError, MossConfig,
+    SequenceChunk, decode_rows::MAX_DECODE_ROWS, hook::to_host, micro_batch::Plan,
 };
 
 /// A MOSS network of candle's modules, on one device or layer by layer over several.
@@ -64,7 +64,17 @@ impl Reference {
         self.sequences
             .retain(|sequence| sequence.table.strong_count() > 0);
         for (index, chunk) in batch.iter().enumerate() {
-            let at = self.sequence(chunk.blocks);
+            let table = chunk.blocks.lifetime();
+            let mut known = self.sequences.iter();
+            let known = known.position(|sequence| sequence.table.ptr_eq(&table));
+            let at = known.unwrap_or(self.sequences.len());
+            if known.is_none() {
+                self.sequences.push(Sequence {
+                    table,
+                    positions: 0,
+                    layers: vec![None; self.blocks.len()],
+                });
+            }
             let sequence = &mut self.sequences[at];
             if sequence.positions < chunk.start_pos {
                 return Err(ModelError::PositionsMissing {
@@ -79,21 +89,6 @@ impl Reference {
         Ok(())
     }
 
-    fn sequence(&mut self, table: &BlockTable) -> usize {
-        let table = table.lifetime();
-        let mut known = self.sequences.iter();
-        known
-            .position(|sequence| sequence.table.ptr_eq(&table))
-            .unwrap_or_else(|| {
-                self.sequences.push(Sequence {
-                    table,
-                    positions: 0,
-                    layers: vec![None; self.blocks.len()],
-                });
-                self.sequences.len() - 1
-            })
-    }
-
     /// Runs the chunks one by one through each layer: other sequences cannot change a result.
     fn run(
         &mut self,
@@ -103,33 +98,29 @@ impl Reference {
     ) -> Result<Vec<Logits>, ModelError> {
         let embed = |chunk: &SequenceChunk<'_>| {
             let ids = Tensor::new(chunk.token_ids, self.embedding.embeddings().device())?;
-            self.embedding.forward(&ids)?.to_dtype(DType::F32)
+            Ok(self.embedding.forward(&ids)?.to_dtype(DType::F32)?)
         };
-        let hidden = batch.iter().map(embed).collect::<Result<Vec<_>, _>>();
-        let mut hidden = hidden.map_err(|error| kernel(0, "embedding")(error.into()))?;
+        let mut hidden = within(0, "embedding", || {
+            batch.iter().map(embed).collect::<Result<Vec<_>, _>>()
+        })?;
         for (layer, block) in self.blocks.iter().enumerate() {
-            let failed = kernel(layer, "block");
-            let weights = block.weights().map_err(&failed)?;
+            let linears = within(layer, "block", || block.dequantized())?;
             for (index, (chunk, x)) in batch.iter().zip(&mut hidden).enumerate() {
                 if interrupted() {
                     return Err(ModelError::Interrupted);
                 }
-                let input = x.to_device(&block.device);
-                let input = input.map_err(|error| failed(error.into()))?;
                 let cache = &mut self.sequences[sequences[index]].layers[layer];
-                let output = block.forward(&weights, &input, chunk.start_pos, cache);
-                *x = output.map_err(&failed)?;
+                *x = within(layer, "block", || {
+                    Ok(block.forward(&linears, x, chunk.start_pos, cache)?)
+                })?;
                 check_finite(x, layer, index, chunk.start_pos)?;
             }
         }
-        let last = self
-            .blocks
-            .last()
-            .map_or(&Device::Cpu, |block| &block.device);
-        let head = self.head.dequantized(last);
-        let head = head.map_err(kernel(self.config.num_layers, "head"))?;
-        let with_head = batch.iter().zip(&hidden).enumerate();
-        with_head
+        let head = within(self.blocks.len(), "head", || {
+            self.head.dequantized(self.norm.weight().device())
+        })?;
+        let with_hidden = batch.iter().zip(&hidden).enumerate();
+        with_hidden
             .map(|(index, (chunk, x))| self.logits(&head, x, chunk, index))
             .collect()
     }
@@ -147,14 +138,13 @@ impl Reference {
             return Ok(Logits::new(Vec::new(), self.config.vocab_size));
         }
         let first = tokens - rows;
-        let run = || -> Result<Tensor, KernelError> {
+        let logits = within(layer, "head", || {
             let normed = self.norm.forward(&x.narrow(0, first, rows)?)?;
             let normed = normed.to_dtype(self.dtype.candle())?;
             Ok(head.forward(&normed)?.to_dtype(DType::F32)?)
-        };
-        let logits = run().map_err(kernel(layer, "head"))?;
+        })?;
         check_finite(&logits, layer, index, chunk.start_pos + first)?;
-        let values = to_host(&logits).map_err(kernel(layer, "logits"))?;
+        let values = within(layer, "logits", || to_host(&logits))?;
         Ok(Logits::new(values, self.config.vocab_size))
     }
 }
@@ -208,21 +198,17 @@ impl LanguageModel for Reference {
     }
 }
 
-fn kernel(layer: usize, op: &'static str) -> impl Fn(KernelError) -> ModelError {
-    move |source| ModelError::Kernel { layer, op, source }
-}
-
 /// Returns an error for the first inf or NaN of `x`, whose first row has position `start`.
 fn check_finite(x: &Tensor, layer: usize, sequence: usize, start: usize) -> Result<(), ModelError> {
-    let on_host = x.to_device(&Device::Cpu).map_err(KernelError::from);
-    let bad = on_host.and_then(|x| ops::first_non_finite(&x));
-    match bad.map_err(kernel(layer, "finite check"))? {
-        None => Ok(()),
-        Some(bad) => Err(ModelError::NonFinite {
+    let bad = within(layer, "finite check", || {
+        ops::first_non_finite(&x.to_device(&Device::Cpu)?)
+    })?;
+    bad.map_or(Ok(()), |bad| {
+        Err(ModelError::NonFinite {
             layer,
             sequence,
             position: start + bad.row,
             value: bad.value,
-        }),
-    }
+        })
+    })
 }
