@@ -1,18 +1,16 @@
-//! The derive: one match arm per variant for the id, the arguments, the cause and the catalogue.
+//! The derive: one match arm per variant for the text, and one for the cause.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{Attribute, Data, DeriveInput, Field, Fields, Result, spanned::Spanned};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, Member, Result, spanned::Spanned};
 
 use crate::locales;
 
-/// The match arms of the four functions.
+/// The match arms of the two functions.
 #[derive(Default)]
 struct Arms {
-    id: Vec<TokenStream>,
-    args: Vec<TokenStream>,
+    text: Vec<TokenStream>,
     cause: Vec<TokenStream>,
-    catalogue: Vec<TokenStream>,
 }
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -48,33 +46,18 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 
 impl Arms {
     fn add_transparent(&mut self, path: &TokenStream, fields: &Fields) {
-        let pattern = match fields {
-            Fields::Named(named) => {
-                let field = named.named.iter().filter_map(|field| field.ident.as_ref());
-                quote!({ #(#field: inner),* })
-            }
-            _ => quote!((inner)),
-        };
-        let call = |function: TokenStream| quote!(#path #pattern => ::moss_messages::Message::#function(inner),);
-        self.id.push(call(quote!(id)));
-        self.args.push(call(quote!(args)));
-        self.cause.push(call(quote!(cause)));
-        self.catalogue.push(call(quote!(catalogue)));
+        let member = fields.members();
+        let arm = quote!(#path { #(#member: inner),* } => ::moss_messages::Message);
+        self.text.push(quote!(#arm::to_text(inner),));
+        self.cause.push(quote!(#arm::cause(inner),));
     }
 
     fn add(&mut self, id: &str, path: &TokenStream, fields: &Fields, at: Span) -> Result<()> {
         let (mut names, mut bindings, mut values) = (Vec::new(), Vec::new(), Vec::new());
         let mut cause = None;
-        for (index, field) in fields.iter().enumerate() {
-            let argument = argument_name(fields, index);
+        for (field, member) in fields.iter().zip(fields.members()) {
+            let argument = argument_name(&member, fields.len());
             let binding = format_ident!("field_{argument}");
-            let member = match &field.ident {
-                Some(ident) => quote!(#ident),
-                None => {
-                    let index = syn::Index::from(index);
-                    quote!(#index)
-                }
-            };
             if has_option(&field.attrs, "cause")? {
                 cause = Some((member.clone(), binding.clone()));
             }
@@ -84,10 +67,10 @@ impl Arms {
                 names.push(argument);
             }
         }
-        locales::check(id, &names, at)?;
-        self.id.push(quote!(#path { .. } => #id,));
-        self.args
-            .push(quote!(#path { #(#bindings,)* .. } => ::std::vec![#(#values),*],));
+        locales::check(id, &names, false, at)?;
+        let text = locales::text(id, quote!(#(#values),*));
+        self.text
+            .push(quote!(#path { #(#bindings,)* .. } => #text,));
         if let Some((member, binding)) = cause {
             self.cause.push(
                 quote!(#path { #member: #binding, .. } => ::std::option::Option::Some(#binding),),
@@ -97,13 +80,7 @@ impl Arms {
     }
 
     fn implementations(self, name: &Ident, is_error: bool, has_display: bool) -> TokenStream {
-        let Self {
-            id,
-            args,
-            cause,
-            catalogue,
-        } = self;
-        let own = locales::catalogue();
+        let Self { text, cause } = self;
         let hint = is_error.then(|| {
             quote! {
                 #[allow(dead_code, unreachable_pub)]
@@ -126,12 +103,8 @@ impl Arms {
         });
         quote! {
             impl ::moss_messages::Message for #name {
-                fn id(&self) -> &'static str {
-                    match self { #(#id)* }
-                }
-
-                fn args(&self) -> ::moss_messages::Args {
-                    match self { #(#args)* }
+                fn to_text(&self) -> ::moss_messages::Text {
+                    match self { #(#text)* }
                 }
 
                 fn cause(&self) -> ::std::option::Option<&dyn ::moss_messages::Message> {
@@ -139,14 +112,6 @@ impl Arms {
                     match self {
                         #(#cause)*
                         _ => ::std::option::Option::None,
-                    }
-                }
-
-                fn catalogue(&self) -> &'static ::moss_messages::Catalogue {
-                    #[allow(unreachable_patterns)]
-                    match self {
-                        #(#catalogue)*
-                        _ => #own,
                     }
                 }
             }
@@ -163,19 +128,12 @@ impl Arms {
     }
 }
 
-/// Returns the name of a field in the texts.
-fn argument_name(fields: &Fields, index: usize) -> String {
-    let unnamed = match fields.len() {
-        1 => "value",
-        _ => ["first", "second", "third"].get(index).unwrap_or(&"value"),
-    };
-    match fields
-        .iter()
-        .nth(index)
-        .and_then(|field| field.ident.as_ref())
-    {
-        Some(ident) => ident.to_string(),
-        None => unnamed.to_owned(),
+/// Returns the name of one of `count` fields in the texts.
+fn argument_name(member: &Member, count: usize) -> String {
+    match member {
+        Member::Named(name) => name.to_string(),
+        Member::Unnamed(_) if count == 1 => "value".to_owned(),
+        Member::Unnamed(at) => ["first", "second", "third"][at.index as usize].to_owned(),
     }
 }
 

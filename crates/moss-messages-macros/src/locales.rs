@@ -8,6 +8,7 @@ use std::{
 };
 
 use proc_macro2::{Span, TokenStream};
+use quote::quote;
 
 /// Suffixes that `Arg` of moss-messages adds to the name of an argument.
 const DERIVED: [&str; 4] = ["_id", "_count", "_first", "_name"];
@@ -20,43 +21,36 @@ struct Locales {
     is_library: bool,
 }
 
-/// Returns the path of the catalogue that has the texts: that of the libraries, or the crate's own.
-pub(crate) fn catalogue() -> TokenStream {
-    let path = if locales().is_library {
-        "&::moss_messages::LIBRARY"
+/// Returns the expression of a `Text` in the catalogue that has the message: that of the libraries, or
+/// the crate's own.
+pub(crate) fn text(id: &str, args: TokenStream) -> TokenStream {
+    let catalogue = if locales().is_library {
+        quote!(&::moss_messages::LIBRARY)
     } else {
-        "&crate::messages::CATALOGUE"
+        quote!(&crate::messages::CATALOGUE)
     };
-    path.parse().unwrap_or_default()
+    quote!(::moss_messages::Text::new(#catalogue, #id, ::std::vec![#args]))
 }
 
-/// Checks that every language has the message, and that its placeholders are arguments.
-pub(crate) fn check(id: &str, args: &[String], at: Span) -> syn::Result<()> {
+/// Checks that every language has the message, and that its placeholders are arguments. If
+/// `uses_all`, every language must use all arguments.
+pub(crate) fn check(id: &str, args: &[String], uses_all: bool, at: Span) -> syn::Result<()> {
     for (file, messages) in &locales().languages {
         let file = file.display();
+        let error = |what: String| Err(syn::Error::new(at, what));
         let Some(variables) = messages.get(id) else {
-            return Err(syn::Error::new(at, format!("no message `{id}` in {file}")));
+            return error(format!("no message `{id}` in {file}"));
         };
         let is_argument = |name: &&String| args.iter().any(|arg| names(arg, name));
         if let Some(name) = variables.iter().find(|name| !is_argument(name)) {
             let args = args.join(", ");
-            let what = format!(
+            return error(format!(
                 "`{id}` in {file} uses `${name}`, which is not among its arguments: {args}"
-            );
-            return Err(syn::Error::new(at, what));
+            ));
         }
-    }
-    Ok(())
-}
-
-/// Checks that every language uses all arguments.
-pub(crate) fn check_all_used(id: &str, args: &[String], at: Span) -> syn::Result<()> {
-    for (file, messages) in &locales().languages {
-        let variables = messages.get(id).into_iter().flatten();
-        let is_used = |arg: &&String| variables.clone().any(|name| names(arg, name));
+        let is_used = |arg: &&String| !uses_all || variables.iter().any(|name| names(arg, name));
         if let Some(arg) = args.iter().find(|arg| !is_used(arg)) {
-            let what = format!("`{id}` in {} does not use `${arg}`", file.display());
-            return Err(syn::Error::new(at, what));
+            return error(format!("`{id}` in {file} does not use `${arg}`"));
         }
     }
     Ok(())

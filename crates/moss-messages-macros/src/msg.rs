@@ -40,16 +40,9 @@ impl Call {
     pub(crate) fn expand(&self) -> Result<TokenStream> {
         let Self { id, args } = self;
         let names: Vec<_> = args.iter().map(|(name, _)| name.to_string()).collect();
-        locales::check(&id.value(), &names, id.span())?;
-        locales::check_all_used(&id.value(), &names, id.span())?;
+        locales::check(&id.value(), &names, true, id.span())?;
         let values = args.iter().map(|(_, value)| value);
-        let catalogue = locales::catalogue();
-        Ok(quote! {
-            ::moss_messages::Text::new(
-                #catalogue,
-                #id,
-                ::std::vec![#((#names, ::moss_messages::ToArg::to_arg(&(#values)))),*],
-            )
-        })
+        let args = quote!(#((#names, ::moss_messages::ToArg::to_arg(&(#values)))),*);
+        Ok(locales::text(&id.value(), args))
     }
 }

@@ -98,15 +98,15 @@ fn joined(items: &[Arg], lines: bool, language: Language) -> String {
     if lines {
         return texts.map(|text| format!("\n  {text}")).collect();
     }
-    let (texts, separator): (Vec<_>, _) = match items.first() {
+    let [comma, semicolon] = language.separators();
+    match items.first() {
         Some(Arg::Text(_) | Arg::Path(_)) => {
-            let names = texts.map(|name| format!("`{name}`"));
-            (names.collect(), language.comma())
+            let names: Vec<_> = texts.map(|name| format!("`{name}`")).collect();
+            names.join(comma)
         }
-        Some(Arg::Number(_)) => (texts.collect(), ", "),
-        _ => (texts.collect(), language.semicolon()),
-    };
-    texts.join(separator)
+        Some(Arg::Number(_)) => texts.collect::<Vec<_>>().join(", "),
+        _ => texts.collect::<Vec<_>>().join(semicolon),
+    }
 }
 
 /// A type whose values can be arguments of messages.
@@ -118,18 +118,6 @@ pub trait ToArg {
 impl ToArg for Arg {
     fn to_arg(&self) -> Arg {
         self.clone()
-    }
-}
-
-impl<T: ToArg + ?Sized> ToArg for &T {
-    fn to_arg(&self) -> Arg {
-        (**self).to_arg()
-    }
-}
-
-impl<T: ToArg + ?Sized> ToArg for Box<T> {
-    fn to_arg(&self) -> Arg {
-        (**self).to_arg()
     }
 }
 
@@ -191,8 +179,8 @@ macro_rules! numbers {
 }
 
 macro_rules! dereferenced {
-    ($($kind:ty),*) => {$(
-        impl ToArg for $kind {
+    ($($kind:ty $(where $item:ident)?),*) => {$(
+        impl$(<$item: ToArg + ?Sized>)? ToArg for $kind {
             fn to_arg(&self) -> Arg {
                 (**self).to_arg()
             }
@@ -202,4 +190,4 @@ macro_rules! dereferenced {
 
 shown_as_text!(str, char, bool, IpAddr, SocketAddr, Display<'_>);
 numbers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f64);
-dereferenced!(String, PathBuf, Cow<'_, str>);
+dereferenced!(String, PathBuf, Cow<'_, str>, &T where T, Box<T> where T);

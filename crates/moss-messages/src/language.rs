@@ -26,19 +26,11 @@ impl Language {
         Self::ALL.into_iter().find(|language| language.tag() == tag)
     }
 
-    /// Returns the punctuation between names in a list.
-    pub(crate) fn comma(self) -> &'static str {
+    /// Returns the punctuation between the names and between the sentences of a list.
+    pub(crate) fn separators(self) -> [&'static str; 2] {
         match self {
-            Self::En => ", ",
-            Self::Zh => "、",
-        }
-    }
-
-    /// Returns the punctuation between sentences in a list.
-    pub(crate) fn semicolon(self) -> &'static str {
-        match self {
-            Self::En => "; ",
-            Self::Zh => "；",
+            Self::En => [", ", "; "],
+            Self::Zh => ["、", "；"],
         }
     }
 }

@@ -19,7 +19,7 @@ mod message;
 pub use arg::{Arg, Args, ToArg};
 pub use catalogue::{Catalogue, LIBRARY};
 pub use language::Language;
-pub use message::{Message, Text, english, hint, text};
+pub use message::{Message, Text, english, hint};
 pub use moss_messages_macros::{Message, msg};
 
 #[cfg(test)]

@@ -2,41 +2,27 @@
 
 use std::sync::Arc;
 
-use crate::{Arg, Args, Catalogue, LIBRARY, Language, ToArg};
+use crate::{Arg, Args, Catalogue, Language, ToArg};
 
 /// Something with a text in every language.
 pub trait Message: std::fmt::Debug {
-    /// Returns the id of the text.
-    fn id(&self) -> &'static str;
-
-    /// Returns the arguments of the text, by name.
-    fn args(&self) -> Args;
+    /// Returns the message's catalogue, id and arguments.
+    fn to_text(&self) -> Text;
 
     /// Returns the message whose hint is used if this one has none.
     fn cause(&self) -> Option<&dyn Message> {
         None
-    }
-
-    /// Returns the catalogue that contains the text.
-    fn catalogue(&self) -> &'static Catalogue {
-        &LIBRARY
     }
 }
 
 macro_rules! delegate {
     ($($pointer:ident),*) => {$(
         impl<T: Message + ?Sized> Message for $pointer<T> {
-            fn id(&self) -> &'static str {
-                (**self).id()
-            }
-            fn args(&self) -> Args {
-                (**self).args()
+            fn to_text(&self) -> Text {
+                (**self).to_text()
             }
             fn cause(&self) -> Option<&dyn Message> {
                 (**self).cause()
-            }
-            fn catalogue(&self) -> &'static Catalogue {
-                (**self).catalogue()
             }
         }
     )*};
@@ -44,24 +30,15 @@ macro_rules! delegate {
 
 delegate!(Arc, Box);
 
-/// Returns the text of a message.
-pub fn text(language: Language, message: &dyn Message) -> String {
-    let text = message
-        .catalogue()
-        .format(language, message.id(), None, &message.args());
-    text.unwrap_or_else(|| message.id().to_owned()) // the derive and `msg!` rule this out
-}
-
 /// Returns the English text of a message, which is its `Display`.
 pub fn english(message: &dyn Message) -> String {
-    text(Language::En, message)
+    Language::En.text(message)
 }
 
 /// Returns the message's `.hint`, or that of its cause.
 pub fn hint(language: Language, message: &dyn Message) -> Option<String> {
-    let catalogue = message.catalogue();
-    catalogue
-        .format(language, message.id(), Some("hint"), &message.args())
+    let found = message.to_text().format(language, Some("hint"));
+    found
         .filter(|hint| !hint.is_empty())
         .or_else(|| hint(language, message.cause()?))
 }
@@ -83,19 +60,16 @@ impl Text {
             args,
         }
     }
+
+    fn format(&self, language: Language, attribute: Option<&str>) -> Option<String> {
+        self.catalogue
+            .format(language, self.id, attribute, &self.args)
+    }
 }
 
 impl Message for Text {
-    fn id(&self) -> &'static str {
-        self.id
-    }
-
-    fn args(&self) -> Args {
-        self.args.clone()
-    }
-
-    fn catalogue(&self) -> &'static Catalogue {
-        self.catalogue
+    fn to_text(&self) -> Text {
+        self.clone()
     }
 }
 
@@ -114,16 +88,18 @@ impl std::fmt::Display for Text {
 impl Language {
     /// Returns the text of a message in this language.
     pub fn text(self, message: &dyn Message) -> String {
-        text(self, message)
+        let text = message.to_text();
+        let found = text.format(self, None);
+        found.unwrap_or_else(|| text.id.to_owned()) // the derive and `msg!` rule this out
     }
 }
 
 impl Arg {
     /// Translates a message into every language.
     pub fn message(message: &dyn Message) -> Self {
-        let id = message.id();
+        let id = message.to_text().id;
         Self::Texts {
-            texts: Language::ALL.map(|language| text(language, message)),
+            texts: Language::ALL.map(|language| language.text(message)),
             key: id.rsplit_once('-').map_or(id, |(_, variant)| variant),
         }
     }

@@ -40,7 +40,7 @@ fn texts_and_hints_take_the_arguments_in_both_languages() {
     );
     assert_eq!(english(&message), "`x/y` (y) is a link, not `a`, `b`");
     assert_eq!(
-        text(Language::Zh, &message),
+        Language::Zh.text(&message),
         "`x/y`（y）是链接，不是 `a`、`b`"
     );
     assert_eq!(hint(Language::En, &message).as_deref(), Some("repair it"));

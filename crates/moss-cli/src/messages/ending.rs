@@ -25,33 +25,17 @@ pub(crate) fn ending_of_generate(outcome: &Outcome, prints_ids: bool) -> Option<
     ending(outcome, has_ids || !outcome.text.trim().is_empty())
 }
 
+/// An empty answer has a cause and what to do about it; without it, it would look like a failure.
 fn ending(outcome: &Outcome, has_text: bool) -> Option<Ending> {
-    match (has_text, &outcome.cause) {
-        (false, _) => Some(Ending::NoText(no_text(outcome))),
-        (true, StopCause::EndOfTurn | StopCause::StopString(_)) => None,
-        (true, cause) => Some(Ending::Truncated(truncated(cause))),
-    }
-}
-
-fn truncated(cause: &StopCause) -> Text {
-    match cause {
-        StopCause::Cancelled => msg!("ended-cancelled"),
-        StopCause::TimeLimit => msg!("ended-time-limit"),
-        StopCause::PromptTimeLimit => msg!("ended-prompt-time"),
-        StopCause::WindowFull => msg!("ended-window-full"),
-        StopCause::MaxNewTokens => msg!("ended-max-tokens"),
-        StopCause::EndOfTurn => msg!("ended-by-model"),
-        StopCause::StopString(_) => msg!("ended-stop-text"),
-    }
-}
-
-/// Returns the cause of an empty answer and what to do about it. Without it, an empty answer would
-/// look like a failure.
-fn no_text(outcome: &Outcome) -> Text {
     let generated = outcome.usage.generated_tokens;
-    match &outcome.cause {
+    let text = match &outcome.cause {
         // The user pressed Ctrl-C.
-        StopCause::Cancelled => truncated(&outcome.cause),
+        StopCause::Cancelled => msg!("ended-cancelled"),
+        StopCause::EndOfTurn | StopCause::StopString(_) if has_text => return None,
+        StopCause::TimeLimit if has_text => msg!("ended-time-limit"),
+        StopCause::PromptTimeLimit if has_text => msg!("ended-prompt-time"),
+        StopCause::WindowFull if has_text => msg!("ended-window-full"),
+        StopCause::MaxNewTokens if has_text => msg!("ended-max-tokens"),
         StopCause::TimeLimit if generated == 0 => msg!("no-answer-first-token"),
         StopCause::TimeLimit => msg!("no-answer-time-limit"),
         StopCause::PromptTimeLimit => msg!("no-answer-prompt-time"),
@@ -59,12 +43,15 @@ fn no_text(outcome: &Outcome) -> Text {
         StopCause::MaxNewTokens => msg!("no-answer-max-tokens", generated),
         StopCause::EndOfTurn => msg!("no-answer-by-model"),
         StopCause::StopString(text) => {
-            msg!(
-                "no-answer-stop-text",
-                text = text.escape_debug().to_string()
-            )
+            let text = text.escape_debug().to_string();
+            msg!("no-answer-stop-text", text)
         }
-    }
+    };
+    Some(if has_text {
+        Ending::Truncated(text)
+    } else {
+        Ending::NoText(text)
+    })
 }
 
 #[cfg(test)]

@@ -253,7 +253,7 @@ fn settings_that_would_change_the_ids_of_texts_are_refused() {
             matches!(&error, TextError::Unsupported { option, .. } if *option == name),
             "{error}"
         );
-        let zh = moss_messages::text(Language::Zh, &error);
+        let zh = Language::Zh.text(&error);
         assert!(error.to_string().contains(name) && zh.contains(name));
     };
     for option in ["add_prefix_space", "add_bos_token"] {
