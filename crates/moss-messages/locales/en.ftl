@@ -274,6 +274,8 @@ UnsupportedOption-GpuCode = a limit on the GPU architecture
 NetworkRule-AboveZero = a number above 0
 NetworkRule-AtMost = at most { $value }
 NetworkRule-AtMostOnGpu = at most { $value } on a GPU
+NetworkRule-EvenOnGpu = an even number on a GPU
+NetworkRule-EvenAtMostOnGpu = an even number up to { $value } on a GPU
 NetworkRule-HeadCount = a multiple of { $shards } that divides n_embd = { $hidden_size }
 NetworkRule-RotaryDim = an even number up to the head's { $head_dim } dimensions
 NetworkRule-GeluNew = gelu_new
@@ -281,8 +283,15 @@ NetworkRule-SmallPositive = a small positive number
 NetworkRule-BelowVocab = below vocab_size = { $value }
 NetworkRule-Synthetic = a tensor that random weights support
 -leave-to-program = give the number of layers of each device, such as `9,9,9,7`, or omit the option
+-run-on-cpu = run this model on the CPU with `--gpu cpu`
 Shortfall = device { $device } ({ $name }) with { $layers } layers needs { SIZE($needed, unit: "GB", digits: 2) }, has { SIZE($free, unit: "GB", digits: 2) } free, lacks { SIZE($missing, unit: "GB", digits: 2) }
 ModelError-Config = `{ $key }` in config.json is { $found }, expected { $expected }
+    .hint = { $expected_id ->
+        [AtMostOnGpu] { -run-on-cpu }
+        [EvenOnGpu] { -run-on-cpu }
+        [EvenAtMostOnGpu] { -run-on-cpu }
+       *[other] {""}
+    }
 ModelError-Kernel = layer { $layer }: `{ $op }` failed
 ModelError-WindowFull = position { $end } exceeds the model's context length of { $context_length } positions
     .hint = shorten the prompt, or start a new conversation

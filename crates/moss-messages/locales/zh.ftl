@@ -274,6 +274,8 @@ UnsupportedOption-GpuCode = 限制 GPU 架构
 NetworkRule-AboveZero = 大于 0 的数
 NetworkRule-AtMost = 至多 { $value }
 NetworkRule-AtMostOnGpu = 至多 { $value }（在 GPU 上）
+NetworkRule-EvenOnGpu = 偶数（在 GPU 上）
+NetworkRule-EvenAtMostOnGpu = 不超过 { $value } 的偶数（在 GPU 上）
 NetworkRule-HeadCount = {" "}{ $shards } 的倍数，且能整除 n_embd = { $hidden_size }
 NetworkRule-RotaryDim = 不超过每个头 { $head_dim } 维的偶数
 NetworkRule-GeluNew = {" "}gelu_new
@@ -281,8 +283,15 @@ NetworkRule-SmallPositive = 小的正数
 NetworkRule-BelowVocab = 小于 vocab_size = { $value }
 NetworkRule-Synthetic = 可以随机生成的张量
 -leave-to-program = 请给出每个设备的层数，例如 `9,9,9,7`，或不给层数
+-run-on-cpu = 请用 `--gpu cpu` 在 CPU 上运行此模型
 Shortfall = 设备 { $device }（{ $name }）放 { $layers } 层需要 { SIZE($needed, unit: "GB", digits: 2) }，可用 { SIZE($free, unit: "GB", digits: 2) }，还差 { SIZE($missing, unit: "GB", digits: 2) }
 ModelError-Config = config.json 中的 `{ $key }` 为 { $found }，应为{ $expected }
+    .hint = { $expected_id ->
+        [AtMostOnGpu] { -run-on-cpu }
+        [EvenOnGpu] { -run-on-cpu }
+        [EvenAtMostOnGpu] { -run-on-cpu }
+       *[other] {""}
+    }
 ModelError-Kernel = 第 { $layer } 层：`{ $op }` 失败
 ModelError-WindowFull = 位置 { $end } 超出模型的上下文长度 { $context_length }
     .hint = 请缩短输入，或开始新的对话

@@ -15,6 +15,10 @@ pub enum NetworkRule {
     AtMost(usize),
     /// At most this, for the kernels of a GPU.
     AtMostOnGpu(usize),
+    /// Even, for the kernels of a GPU.
+    EvenOnGpu,
+    /// Even and at most this, for the kernels of a GPU.
+    EvenAtMostOnGpu(usize),
     /// A number of heads that divides the width and the shards of qkv_proj.
     HeadCount {
         /// Shards of qkv_proj.

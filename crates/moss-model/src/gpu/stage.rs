@@ -16,16 +16,16 @@ use moss_cpu::ops::{RopePrecision, RopeTable};
 use moss_cuda::{Gpu, Graph, KernelError, RopeOnGpu, StageTransfer};
 
 use super::{
-    MAX_LAYERS, OpenGpu,
+    OpenGpu,
     block::GpuBlock,
+    check_network,
     head::{Head, copy_results},
     loader::EmbeddingTable,
     parallel_load::Parts,
     workspace::Workspace,
 };
 use crate::{
-    ComputeDtype, DeviceInfo, HiddenPoint, LoadEvent, ModelError, MossConfig, NetworkRule,
-    TokenKind,
+    ComputeDtype, DeviceInfo, HiddenPoint, LoadEvent, ModelError, MossConfig, TokenKind,
     decode_rows::head_rows,
     hook::Hook,
     micro_batch::{BatchOutput, MicroBatch},
@@ -69,13 +69,7 @@ impl GpuStage {
                 found: options.dtype,
             });
         }
-        if config.num_layers > MAX_LAYERS {
-            return Err(ModelError::Config {
-                key: "n_layer",
-                found: config.num_layers.to_string(),
-                expected: NetworkRule::AtMostOnGpu(MAX_LAYERS),
-            });
-        }
+        check_network(config)?;
         let OpenGpu {
             gpu,
             free: free_before,
