@@ -11,6 +11,7 @@ use crate::{
     contract::{During, rule},
     copy,
     device::Gpu,
+    device_id::DeviceId,
     page_locked::PageLocked,
 };
 
@@ -32,6 +33,8 @@ pub enum TransferPath {
 /// sender has enqueued, and the sender's stream waits for the copy. The host waits for neither.
 #[derive(Debug)]
 pub struct StageTransfer {
+    /// The streams of sender and receiver.
+    ends: [DeviceId; 2],
     path: TransferPath,
     /// Host memory, for [`TransferPath::Host`].
     staging: Option<PageLocked>,
@@ -63,6 +66,7 @@ impl StageTransfer {
             _ => None,
         };
         Ok(Self {
+            ends: [from.id, to.id],
             path,
             staging,
             ready,
@@ -79,14 +83,18 @@ impl StageTransfer {
     /// `from` has enqueued and before later work of `to`.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] if they do not fit; [`KernelError::WrongDevice`];
-    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] if they do not fit; [`KernelError::WrongDevice`] and
+    /// [`KernelError::WrongStream`] for buffers of others, and for other GPUs than those that the
+    /// transfer was created for; [`KernelError::Driver`].
     pub fn copy<T: DeviceRepr>(
         &mut self,
         (from, source): (&Gpu, &Buffer<T>),
         (to, target): (&Gpu, &Buffer<T>),
         len: usize,
     ) -> Result<(), KernelError> {
+        let [sender, receiver] = self.ends;
+        sender.check(OP, "sender", from.id)?;
+        receiver.check(OP, "receiver", to.id)?;
         from.id.check(OP, "source", source.device)?;
         to.id.check(OP, "target", target.device)?;
         let (source, target) = (

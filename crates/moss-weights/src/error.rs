@@ -212,18 +212,18 @@ pub enum KernelError {
         /// Bytes free.
         free: u64,
     },
-    /// A buffer of another GPU.
+    /// An argument that belongs to another GPU.
     WrongDevice {
         /// The op.
         op: &'static str,
         /// The argument.
         arg: &'static str,
-        /// The GPU that the buffer belongs to.
+        /// The GPU that it belongs to.
         found: usize,
         /// The GPU that runs the op.
         expected: usize,
     },
-    /// A buffer of another stream of the GPU.
+    /// An argument that belongs to another stream of the GPU.
     WrongStream {
         /// The op.
         op: &'static str,
