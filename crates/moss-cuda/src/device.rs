@@ -91,6 +91,28 @@ impl Gpu {
         self.info.code == GpuCode::Machine(90)
     }
 
+    /// Checks that so many clusters of each kernel of `kernels/STEM.cu` run at the same time. Only
+    /// sm_90 has kernels with clusters.
+    ///
+    /// # Errors
+    /// [`KernelError::FewClusters`]; [`KernelError::Driver`].
+    pub(crate) fn check_clusters(&self, stem: &str, expected: usize) -> Result<(), KernelError> {
+        if !self.has_wgmma() {
+            return Ok(());
+        }
+        for (kernel, found) in self.kernels.active_clusters(stem, &self.stream)? {
+            if found < expected {
+                return Err(KernelError::FewClusters {
+                    gpu: self.info.ordinal,
+                    kernel,
+                    found,
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Loads cuBLAS, which the products of [`crate::F32Matrix`] need.
     ///
     /// # Errors

@@ -46,8 +46,11 @@ impl GemmScratch {
     /// Allocates the memory for products of up to `outputs` outputs and `tokens` tokens.
     ///
     /// # Errors
-    /// [`KernelError::OutOfMemory`].
+    /// [`KernelError::OutOfMemory`]; [`KernelError::FewClusters`] if the kernels of sm_90 would wait
+    /// for each other forever.
     pub fn new(gpu: &Gpu, outputs: usize, tokens: usize) -> Result<Self, KernelError> {
+        let clusters = gpu.info().multiprocessors as usize / CLUSTER;
+        gpu.check_clusters("gemm_sm90", clusters)?;
         let tiles = if gpu.has_wgmma() {
             gemm_transposed::semaphores(output_tiles(outputs), tokens)
         } else {

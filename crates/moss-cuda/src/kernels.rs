@@ -10,7 +10,7 @@ use std::{
 };
 
 use cudarc::{
-    driver::{CudaContext, CudaFunction, sys::CUfunction_attribute},
+    driver::{CudaContext, CudaFunction, CudaStream, LaunchConfig, sys::CUfunction_attribute},
     nvrtc::Ptx,
 };
 use moss_weights::{DriverCall, KernelError};
@@ -26,6 +26,7 @@ use crate::{
     contract::During,
     fatbin,
     gpu_info::{GpuCode, GpuInfo},
+    linear_scratch::CLUSTER,
     shared_memory,
 };
 
@@ -271,6 +272,33 @@ impl Kernels {
             code: 0,
             message: "this binary has no such kernel: its build is incomplete".into(),
         })
+    }
+
+    /// Returns the kernels of `kernels/STEM.cu`, which have clusters, and the clusters of each that
+    /// the GPU runs at the same time.
+    pub(crate) fn active_clusters(
+        &self,
+        stem: &str,
+        stream: &CudaStream,
+    ) -> Result<Vec<(&'static str, usize)>, KernelError> {
+        let entries = REGISTRY.iter().filter(|entry| entry.stem == stem);
+        let clusters = entries.map(|entry| {
+            let call = DriverCall::Kernel(entry.name);
+            let loaded = self.get(entry.name)?;
+            // The block size of the launches, which `__launch_bounds__` states.
+            let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK;
+            let threads = loaded.function.get_attribute(limit).during(call)?;
+            let config = LaunchConfig {
+                grid_dim: (CLUSTER as u32, 1, 1),
+                block_dim: (threads as u32, 1, 1),
+                shared_mem_bytes: loaded.shared_memory,
+            };
+            let found = loaded
+                .function
+                .occupancy_max_active_clusters(config, stream);
+            Ok((entry.name, found.during(call)? as usize))
+        });
+        clusters.collect()
     }
 
     /// Disables programmatic dependent launch for the next kernel. It starts when the preceding one

@@ -88,9 +88,13 @@ impl LinearScratch {
     /// launch, `outputs` outputs.
     ///
     /// # Errors
-    /// [`KernelError::OutOfMemory`].
+    /// [`KernelError::OutOfMemory`]; [`KernelError::FewClusters`] if the GPU runs no clusters.
     pub fn new(gpu: &Gpu, max_tokens: usize, outputs: usize) -> Result<Self, KernelError> {
         let is_used = gpu.has_wgmma() && max_tokens > FEW_DECODE_TOKENS;
+        if is_used {
+            // Its thread blocks do not wait for other clusters.
+            gpu.check_clusters("linear_sm90", 1)?;
+        }
         let sizes = Size::ALL.into_iter().filter(|_| is_used);
         let blocks = gpu.info().multiprocessors as usize;
         let parts = sizes.clone().map(|size| size.parts(blocks)).max();

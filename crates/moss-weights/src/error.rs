@@ -232,6 +232,17 @@ pub enum KernelError {
         /// The GPU.
         gpu: usize,
     },
+    /// A GPU that runs fewer clusters of thread blocks at the same time than a kernel needs.
+    FewClusters {
+        /// The GPU.
+        gpu: usize,
+        /// The kernel.
+        kernel: &'static str,
+        /// Clusters that run at the same time.
+        found: usize,
+        /// Clusters that the kernel needs.
+        expected: usize,
+    },
     /// Weights for a GPU could not be read.
     Read {
         /// The system's error.
