@@ -26,7 +26,6 @@ use crate::{
     contract::During,
     fatbin,
     gpu_info::{GpuCode, GpuInfo},
-    linear_scratch::CLUSTER,
     shared_memory,
 };
 
@@ -227,6 +226,9 @@ pub(crate) struct Loaded {
     pub(crate) shared_memory: u32,
 }
 
+/// Thread blocks of a cluster, in every kernel that has clusters.
+const CLUSTER: u32 = 2;
+
 /// The first driver that captures programmatic dependent launches into CUDA graphs.
 const DEPENDENT_LAUNCH_DRIVER: u32 = 12_030;
 
@@ -289,7 +291,7 @@ impl Kernels {
             let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK;
             let threads = loaded.function.get_attribute(limit).during(call)?;
             let config = LaunchConfig {
-                grid_dim: (CLUSTER as u32, 1, 1),
+                grid_dim: (CLUSTER, 1, 1),
                 block_dim: (threads as u32, 1, 1),
                 shared_mem_bytes: loaded.shared_memory,
             };

@@ -24,11 +24,12 @@ struct Locales {
 /// Returns the expression of a `Text` in the catalogue that has the message: that of the libraries, or
 /// the crate's own.
 pub(crate) fn text(id: &str, args: TokenStream) -> TokenStream {
-    let catalogue = if locales().is_library {
-        quote!(&::moss_messages::LIBRARY)
+    let path = if locales().is_library {
+        "&::moss_messages::LIBRARY"
     } else {
-        quote!(&crate::messages::CATALOGUE)
+        "&crate::messages::CATALOGUE"
     };
+    let catalogue: TokenStream = path.parse().unwrap_or_default();
     quote!(::moss_messages::Text::new(#catalogue, #id, ::std::vec![#args]))
 }
 

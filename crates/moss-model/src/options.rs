@@ -1,4 +1,4 @@
-//! Options, progress events and results of loading.
+//! Options and results of loading.
 
 use std::ops::Range;
 
@@ -6,9 +6,7 @@ use moss_cpu::{Activations, ops::RopePrecision};
 use moss_cuda::GpuInfo;
 
 use crate::{
-    CacheShape, ComputeDtype, DeviceSpec, KvCacheType, ModelError,
-    decode_rows::decode_rows,
-    placement::{self, Note},
+    CacheShape, ComputeDtype, DeviceSpec, KvCacheType, ModelError, decode_rows::decode_rows,
     stored_blocks::Rounding,
 };
 
@@ -121,40 +119,6 @@ impl From<&LoadOptions> for Rounding {
             kv_cache: options.kv_cache,
         }
     }
-}
-
-/// Progress of loading: `Started`, notes of the placement, one `Planned` per GPU stage, then one
-/// `Layer` per layer, in any order, then `Finished` unless an error is returned.
-#[derive(Debug, Clone, PartialEq)]
-pub enum LoadEvent {
-    /// The sizes are known.
-    Started {
-        /// Layers of the model.
-        layers: usize,
-    },
-    /// A note of the placement.
-    Noted {
-        /// The note.
-        note: Note,
-        /// The requested devices.
-        devices: Vec<DeviceSpec>,
-    },
-    /// The memory plan of a GPU.
-    Planned {
-        /// Stage, from 0.
-        stage: usize,
-        /// The GPU.
-        device: DeviceSpec,
-        /// Its layers and memory.
-        plan: placement::Stage,
-    },
-    /// A layer was loaded.
-    Layer {
-        /// Bytes of its weights.
-        bytes: u64,
-    },
-    /// All layers were loaded.
-    Finished,
 }
 
 /// A loaded stage.
