@@ -50,7 +50,9 @@ impl GemmScratch {
     /// for each other forever.
     pub fn new(gpu: &Gpu, outputs: usize, tokens: usize) -> Result<Self, KernelError> {
         let clusters = gpu.info().multiprocessors as usize / CLUSTER;
-        gpu.check_clusters("gemm_sm90", clusters)?;
+        for stem in ["gemm_sm90", "gemm_transposed_sm90"] {
+            gpu.check_clusters(stem, clusters)?;
+        }
         let tiles = if gpu.has_wgmma() {
             gemm_transposed::semaphores(output_tiles(outputs), tokens)
         } else {
