@@ -9,8 +9,9 @@ use crate::{
     buffer::{Buffer, View},
     contract::count,
     device::Gpu,
-    gemm_sm90::{
-        CLUSTER, GemmScratch, TILE_OUTPUTS, output_tiles, slices, thread_blocks, weight_map,
+    gemm_tiles::{
+        CLUSTER, GemmScratch, TILE_OUTPUTS, output_tiles, semaphores, slices, thread_blocks,
+        tile_tokens, weight_map,
     },
     kernels::Kernel,
     launch::{Call, Geometry},
@@ -22,27 +23,6 @@ use crate::{
 
 /// Threads of a block: three warpgroups that multiply, and one that copies.
 const THREADS: u32 = 512;
-
-/// Warpgroups that multiply 64 outputs of a tile each, and add them on their own.
-const WARPGROUPS: usize = 3;
-
-/// The tokens of a tile.
-const TILE_TOKENS: [usize; 4] = [16, 32, 64, 128];
-
-/// Returns the tokens of the tiles of `n` tokens. A larger tile reads weights less often, a smaller
-/// one multiplies fewer tokens that do not exist.
-fn tile_tokens(n: usize) -> usize {
-    let [.., most] = TILE_TOKENS;
-    TILE_TOKENS
-        .into_iter()
-        .find(|tokens| n <= *tokens)
-        .unwrap_or(most)
-}
-
-/// Returns the semaphores of this number of tiles of outputs and up to `tokens` tokens.
-pub(crate) fn semaphores(output_tiles: usize, tokens: usize) -> usize {
-    output_tiles * WARPGROUPS * tokens.div_ceil(tile_tokens(tokens))
-}
 
 /// Launches the product. `scratch` is for a residual sum.
 pub(crate) fn launch<'a>(
@@ -158,34 +138,5 @@ fn kernel_for(format: Format, epilogue: Epilogue, tokens: usize) -> Kernel<Trans
         (Format::Int4, false, 32) => Kernel::INT4_RESIDUAL_N32,
         (Format::Int4, false, 64) => Kernel::INT4_RESIDUAL_N64,
         (Format::Int4, false, _) => Kernel::INT4_RESIDUAL_N128,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tile_has_the_tokens_of_a_small_batch() {
-        for (n, tokens) in [
-            (1, 16),
-            (16, 16),
-            (17, 32),
-            (33, 64),
-            (64, 64),
-            (65, 128),
-            (2048, 128),
-        ] {
-            assert_eq!(tile_tokens(n), tokens);
-        }
-    }
-
-    #[test]
-    fn the_semaphores_suffice_for_fewer_tokens() {
-        for most in [1, 16, 40, 65, 129, 512, 2048] {
-            for n in 1..=most {
-                assert!(semaphores(32, n) <= semaphores(32, most), "{n} of {most}");
-            }
-        }
     }
 }

@@ -49,6 +49,9 @@ mod fatbin;
 mod gemm_mma;
 #[cfg(feature = "cuda")]
 mod gemm_sm90;
+#[cfg(feature = "cuda")]
+mod gemm_tiles;
+#[cfg(feature = "cuda")]
 mod gemm_transposed;
 mod gpu_info;
 #[cfg(feature = "cuda")]
@@ -123,7 +126,7 @@ pub use {
     device::Gpu,
     elementwise::NormWeights,
     f32_ops::{F32Angles, F32Matrix, F32Part, SplitHeads},
-    gemm_sm90::GemmScratch,
+    gemm_tiles::GemmScratch,
     graph::{Graph, GraphCapture},
     kv_blocks::KvBlocks,
     linear_scratch::{InputOrder, LinearScratch},

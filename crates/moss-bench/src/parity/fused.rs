@@ -14,9 +14,10 @@ use moss_weights::{
 
 use super::{
     harness::{Case, ParityHarness, Prepared, widened},
+    path::Path,
     residual_sum::ResidualSum,
     tolerance::Tolerance,
-    weights::{ONE_GROUP, Stored, arranged, as_multiplied, in_column_order, on_cpu, permuted},
+    weights::{ONE_GROUP, Stored, arranged, in_column_order, on_cpu, permuted},
 };
 use crate::fixture::{ForwardBuffers, Layer};
 
@@ -126,33 +127,6 @@ pub(super) fn layer(
         heads(path, name, spec, hidden, [qkv, fc_in, fc_out], n),
         residual(path, name, ([hidden, inner], hidden), [out_proj, fc_out], n),
     ]
-}
-
-/// The kernels of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Path {
-    /// Those of decode (GEMV).
-    Decode,
-    /// Those of prefill (GEMM).
-    Prefill,
-}
-
-impl Path {
-    /// Returns the name of the kernels for a format.
-    fn kernel(self, stored: Stored) -> &'static str {
-        match self {
-            Self::Decode => stored.linear(),
-            Self::Prefill => stored.gemm(),
-        }
-    }
-
-    /// Returns the weight that is multiplied: in prefill, a packed one is rounded to f16.
-    fn multiplied(self, weight: &LinearWeight) -> LinearWeight {
-        match self {
-            Self::Decode => weight.clone(),
-            Self::Prefill => as_multiplied(weight),
-        }
-    }
 }
 
 /// The weights of a layer on the host: qkv_proj, fc_in, out_proj, fc_out. The outputs of the last

@@ -5,8 +5,9 @@ use moss_model::BlockSpec;
 use moss_weights::synthetic::{Grouping, halves, noise};
 
 use super::{
-    fused::{ACT_ORDER, Path, SHAPES, heads, layer, mixed_formats, residual},
+    fused::{ACT_ORDER, SHAPES, heads, layer, mixed_formats, residual},
     harness::{Case, Prepared},
+    path::Path,
     residual_sum::ResidualSum,
     tolerance::Tolerance,
     weights::Stored,

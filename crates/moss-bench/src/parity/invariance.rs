@@ -11,9 +11,10 @@ use moss_weights::{
 };
 
 use super::{
-    fused::{Path, Weights, clear_heads, normed, rows, run_heads},
+    fused::{Weights, clear_heads, normed, rows, run_heads},
     gemm::spec_of,
     harness::{Case, ParityHarness, Prepared, widened},
+    path::Path,
     residual_sum::ResidualSum,
     tolerance::Tolerance,
     weights::Stored,

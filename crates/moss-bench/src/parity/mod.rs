@@ -25,6 +25,8 @@ mod invariance;
 mod linear;
 #[cfg(feature = "cuda")]
 mod paged;
+#[cfg(feature = "cuda")]
+mod path;
 mod report;
 #[cfg(feature = "cuda")]
 mod residual_sum;

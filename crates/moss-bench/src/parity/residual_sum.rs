@@ -8,8 +8,8 @@ use moss_cuda::{
 use moss_weights::{KernelError, LinearWeight, synthetic::noise};
 
 use super::{
-    fused::Path,
     harness::ParityHarness,
+    path::Path,
     weights::{Stored, arranged, permuted},
 };
 

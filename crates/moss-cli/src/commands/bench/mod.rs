@@ -9,6 +9,7 @@ mod kernels;
 mod load;
 mod report;
 mod reuse;
+mod reuse_times;
 mod setup;
 mod steps;
 mod timeline;

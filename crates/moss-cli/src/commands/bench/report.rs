@@ -12,7 +12,7 @@ use moss_bench::{
 use moss_messages::{Language, Text, msg};
 use serde_json::{Value, json};
 
-use super::{batch::Batches, clients, draft_times, reuse, timeline::Timeline};
+use super::{batch::Batches, clients, draft_times, reuse_times, timeline::Timeline};
 use crate::{fold::right, messages::size};
 
 /// Widths of the columns of the table.
@@ -93,7 +93,11 @@ impl Report {
                 .iter()
                 .map(|times| draft_times::text(times, language)),
         );
-        text.extend(self.reuse.iter().map(|times| reuse::text(times, language)));
+        text.extend(
+            self.reuse
+                .iter()
+                .map(|times| reuse_times::text(times, language)),
+        );
         if let Some(batches) = &self.batches {
             text += &batches.text(self.bandwidth, language);
         }
@@ -158,7 +162,7 @@ impl Report {
             batches.add_json(self.bandwidth, &mut report);
         }
         if !self.reuse.is_empty() {
-            report["reuse"] = self.reuse.iter().map(reuse::json).collect();
+            report["reuse"] = self.reuse.iter().map(reuse_times::json).collect();
         }
         if !self.drafts.is_empty() {
             report["drafts"] = self.drafts.iter().map(draft_times::json).collect();

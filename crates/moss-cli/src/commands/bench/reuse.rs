@@ -1,8 +1,6 @@
 //! `bench --reuse`: measures prompts whose beginning is in the KV cache.
 
-use moss_bench::reuse::{self, REPLY, ReuseCase, ReuseTimes};
-use moss_messages::{Language, msg};
-use serde_json::{Value, json};
+use moss_bench::reuse::{self, REPLY};
 
 use super::{load::Needed, report::Report, setup::Bench};
 
@@ -23,33 +21,4 @@ pub(super) fn measure(bench: &Bench<'_>, pool: &rayon::ThreadPool) -> anyhow::Re
     let threads = pool.current_num_threads();
     report.reuse = reuse::measure(loaded.model, (prompt, LAST), threads)?.into();
     Ok(report)
-}
-
-pub(super) fn text(times: &ReuseTimes, language: Language) -> String {
-    let case = match times.case {
-        ReuseCase::SecondTurn => msg!("bench-reuse-turn"),
-        ReuseCase::SharedPrefix => msg!("bench-reuse-prefix"),
-    };
-    let line = msg!(
-        "bench-reuse",
-        case,
-        reused = times.reused,
-        prompt = times.prompt,
-        first = times.first_token_s * 1e3,
-        ratio = times.ratio(),
-        other = times.other_s * 1e3,
-    );
-    format!("  {}\n", language.text(&line))
-}
-
-pub(super) fn json(times: &ReuseTimes) -> Value {
-    let case = match times.case {
-        ReuseCase::SecondTurn => "second_turn",
-        ReuseCase::SharedPrefix => "shared_prefix",
-    };
-    json!({
-        "case": case, "prompt": times.prompt, "reused": times.reused,
-        "first_token_s": times.first_token_s, "other_first_token_s": times.other_s,
-        "ratio": times.ratio(),
-    })
 }
