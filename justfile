@@ -65,6 +65,11 @@ fuzz-server:
 fuzz-prompt-cache:
     cargo check --manifest-path crates/moss-prompt-cache/fuzz/Cargo.toml
 
+# Compile the fuzz targets of the plugins
+[group('rust')]
+fuzz-plugins:
+    cargo check --manifest-path crates/moss-plugins/fuzz/Cargo.toml
+
 # Explore interleavings of the engine's threads
 [group('rust')]
 interleavings:

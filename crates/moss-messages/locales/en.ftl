@@ -380,6 +380,63 @@ PromptCacheError-Write = cannot write `{ $path }`
 PromptCacheError-BlockSize = the block has { $found } bytes, expected { $expected }
 PromptCacheError-BlockCount = the file has { $found } blocks, expected { $expected }
 
+# moss-plugins
+ExpressionError-TooLong = the expression is longer than { $limit } bytes
+ExpressionError-TooDeep = the expression has more than { $limit } nested operators and brackets
+ExpressionError-TooLarge = an integer of the expression has more than 617 digits
+ExpressionError-Overflow = a number of the expression is larger than a double
+ExpressionError-Syntax = unexpected text at character { $position } of the expression
+ExpressionError-NoValue = the expression ends without a value
+ExpressionError-UnknownName = unknown name `{ $name }` in the expression
+ExpressionError-Arguments = function `{ $name }` has another number of arguments than { $found }
+ExpressionError-DivisionByZero = the expression divides by zero
+ExpressionError-Domain = a function of the expression has no real value
+EquationError-TooLong = the equations are longer than { $limit } bytes
+EquationError-TooDeep = the equations have more than { $limit } nested operators and brackets
+EquationError-TooLarge = the equations have too many variables or terms, or too high powers
+EquationError-Syntax = unexpected text at character { $position } of the equations
+EquationError-WordVariable = `{ $name }` is not a variable: variables have one letter
+EquationError-NotPolynomial = the equations are neither linear nor one polynomial equation in one variable
+EquationError-NoUnknown = there is nothing to solve
+EquationError-DivisionByZero = the equations divide by zero
+EquationError-Underdetermined = there are fewer independent equations than variables
+EquationError-Contradiction = the equations contradict each other
+EquationError-NoSolution = the equation has no solution
+EquationError-NotConverged = the roots were not found with 15 digits
+PluginError-NoArgument = the call has an empty argument
+PluginError-Arguments = the call has { $found } arguments, expected 1
+PluginError-TimedOut = no result within { $seconds } s
+PluginError-Cancelled = the call was cancelled
+PluginError-Panicked = the plugin has failed
+PluginError-Nothing = the plugin returned nothing
+PluginError-Http = { $url }: { $reason }
+    .hint = { $reason_id ->
+        [NoJson] add `json` to `search.formats` in SearXNG's settings.yml
+        [Private] redirects may lead to public addresses only; configure the server's final address
+       *[other] {""}
+    }
+PluginError-Address = invalid address `{ $address }`: { $reason }
+    .hint = an address such as `http://localhost:8888` is expected
+PluginError-Program = program `{ $program }`: { $reason }
+ProgramFault-Start = it cannot be run ({ $value })
+ProgramFault-Status = it ended with { $status ->
+        [none] a signal
+       *[other] exit status { $status }
+    }: { $message }
+ProgramFault-TimedOut = it took too long
+HttpFault-Private = the address { $value } is not public
+HttpFault-Redirect = it redirects to `{ $value }`
+HttpFault-Redirects = it redirects more than { $limit } times
+HttpFault-Status = the server responded with status { $value }
+HttpFault-NoJson = the server responded with status 403, it may not permit JSON
+HttpFault-TooLarge = the response has more than { $limit } bytes
+HttpFault-TimedOut = the server did not respond in time
+HttpFault-Format = the response has another format than expected: { $value }
+HttpFault-Connection = { $value }
+AddressFault-Malformed = not a URL
+AddressFault-Scheme = found scheme `{ $value }`, expected http or https
+AddressFault-Credentials = it contains a user name or a password
+
 # moss-hub
 -mirror = use a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`
 -demo = `--demo` runs a small model that is part of this program, without a network

@@ -380,6 +380,63 @@ PromptCacheError-Write = 无法写入 `{ $path }`
 PromptCacheError-BlockSize = 该块有 { $found } 字节，应为 { $expected } 字节
 PromptCacheError-BlockCount = 文件有 { $found } 块，应为 { $expected } 块
 
+# moss-plugins
+ExpressionError-TooLong = 表达式超过 { $limit } 字节
+ExpressionError-TooDeep = 表达式的运算符和括号嵌套超过 { $limit } 层
+ExpressionError-TooLarge = 表达式中有整数超过 617 位
+ExpressionError-Overflow = 表达式中有数值超出双精度浮点数的范围
+ExpressionError-Syntax = 表达式第 { $position } 个字符处有意外的内容
+ExpressionError-NoValue = 表达式没有值
+ExpressionError-UnknownName = 表达式中有未知的名称 `{ $name }`
+ExpressionError-Arguments = 函数 `{ $name }` 的参数个数不应为 { $found }
+ExpressionError-DivisionByZero = 表达式中除数为零
+ExpressionError-Domain = 表达式中有函数没有实数值
+EquationError-TooLong = 方程超过 { $limit } 字节
+EquationError-TooDeep = 方程的运算符和括号嵌套超过 { $limit } 层
+EquationError-TooLarge = 方程的变量或项过多，或幂次过高
+EquationError-Syntax = 方程第 { $position } 个字符处有意外的内容
+EquationError-WordVariable = `{ $name }` 不是变量：变量只能是一个字母
+EquationError-NotPolynomial = 既不是线性方程，也不是单个一元多项式方程
+EquationError-NoUnknown = 没有未知数
+EquationError-DivisionByZero = 方程中除数为零
+EquationError-Underdetermined = 独立方程的个数少于变量个数
+EquationError-Contradiction = 方程互相矛盾
+EquationError-NoSolution = 方程无解
+EquationError-NotConverged = 未能求出 15 位有效数字的根
+PluginError-NoArgument = 调用的参数为空
+PluginError-Arguments = 调用有 { $found } 个参数，应为 1 个
+PluginError-TimedOut = { $seconds } 秒内没有结果
+PluginError-Cancelled = 调用已取消
+PluginError-Panicked = 插件出错
+PluginError-Nothing = 插件没有返回内容
+PluginError-Http = { $url }：{ $reason }
+    .hint = { $reason_id ->
+        [NoJson] 请在 SearXNG 的 settings.yml 中把 `json` 加入 `search.formats`
+        [Private] 重定向只能指向公网地址；请直接配置服务器的最终地址
+       *[other] {""}
+    }
+PluginError-Address = 地址 `{ $address }` 无效：{ $reason }
+    .hint = 应为 `http://localhost:8888` 这样的地址
+PluginError-Program = 程序 `{ $program }`：{ $reason }
+ProgramFault-Start = 无法运行（{ $value }）
+ProgramFault-Status = { $status ->
+        [none] 被信号终止
+       *[other] 退出码为 { $status }
+    }：{ $message }
+ProgramFault-TimedOut = 运行时间过长
+HttpFault-Private = 地址 { $value } 不是公网地址
+HttpFault-Redirect = 重定向到 `{ $value }`
+HttpFault-Redirects = 重定向超过 { $limit } 次
+HttpFault-Status = 服务器返回状态码 { $value }
+HttpFault-NoJson = 服务器返回状态码 403，可能未允许 JSON
+HttpFault-TooLarge = 响应超过 { $limit } 字节
+HttpFault-TimedOut = 服务器未及时响应
+HttpFault-Format = 响应的格式与预期不符：{ $value }
+HttpFault-Connection = { $value }
+AddressFault-Malformed = 不是 URL
+AddressFault-Scheme = 协议为 `{ $value }`，应为 http 或 https
+AddressFault-Credentials = 包含用户名或密码
+
 # moss-hub
 -mirror = 设置镜像（HF_ENDPOINT=https://hf-mirror.com）或使用 `--source modelscope`
 -demo = `--demo` 无需网络，可立即试用本程序自带的小型演示模型

@@ -1,0 +1,132 @@
+//! The equation solver: systems of linear equations, and the roots of one polynomial, with exact
+//! rationals.
+//!
+//! Solutions are printed as SymPy prints them: fractions, square roots, `I` for the imaginary unit,
+//! and decimals with 15 digits if the equation has a decimal point or the root has no closed form.
+//!
+//! Length, depth, variables, degrees, coefficients and the number of operations are limited.
+
+mod decimal;
+mod linear;
+mod numeric;
+mod parser;
+mod polynomial;
+mod roots;
+mod surd;
+mod univariate;
+
+use moss_messages::Message;
+
+use self::{parser::System, univariate::Univariate};
+use crate::{CallContext, Output, Plugin, PluginError, ResultKind};
+
+/// The plugin `Solve(equation)`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Solve;
+
+impl Solve {
+    /// Returns the solutions, one per line: `x = 3` for each variable of a linear system, in
+    /// alphabetical order, and `x_0 = …`, `x_1 = …` for several roots.
+    ///
+    /// # Errors
+    /// [`EquationError`].
+    pub fn solutions(equations: &str) -> Result<Vec<String>, EquationError> {
+        solve(parser::parse(equations)?)
+    }
+}
+
+impl Plugin for Solve {
+    fn name(&self) -> &str {
+        "Solve"
+    }
+
+    fn kind(&self) -> ResultKind {
+        ResultKind::Lines
+    }
+
+    fn call(&self, argument: &str, _: &CallContext) -> Result<Output, PluginError> {
+        Ok(Output::Lines(Self::solutions(argument)?))
+    }
+}
+
+fn solve(system: System) -> Result<Vec<String>, EquationError> {
+    let System {
+        equations,
+        names,
+        has_decimals,
+    } = system;
+    if names.is_empty() || equations.is_empty() {
+        return Err(EquationError::NoUnknown);
+    }
+    if equations.iter().all(|equation| equation.top.degree() <= 1) {
+        let solution = linear::solve(&equations, names.len())?;
+        let shown = solution.iter().map(|value| match has_decimals {
+            true => decimal::decimal(value, false),
+            false => value.to_string(),
+        });
+        let mut pairs: Vec<_> = names.iter().zip(shown).collect();
+        pairs.sort();
+        let lines = pairs.into_iter();
+        return Ok(lines
+            .map(|(name, value)| format!("{name} = {value}"))
+            .collect());
+    }
+    let ([equation], [name]) = (&equations[..], &names[..]) else {
+        return Err(EquationError::NotPolynomial);
+    };
+    let top = Univariate::new(equation.top.coefficients(0));
+    let bottom = Univariate::new(equation.bottom.coefficients(0));
+    let roots = roots::texts(&top.without(&bottom), has_decimals)?;
+    Ok(match &roots[..] {
+        [root] => vec![format!("{name} = {root}")],
+        roots => {
+            let numbered = roots.iter().enumerate();
+            numbered
+                .map(|(index, root)| format!("{name}_{index} = {root}"))
+                .collect()
+        }
+    })
+}
+
+/// The reason why equations have no solution.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
+#[non_exhaustive]
+pub enum EquationError {
+    /// The equations are too long.
+    TooLong {
+        /// The most bytes.
+        limit: usize,
+    },
+    /// Too many operators and brackets around a value.
+    TooDeep {
+        /// The most of them.
+        limit: usize,
+    },
+    /// Too many variables or terms, or degrees or numbers that are too large.
+    TooLarge,
+    /// A character is not expected at its place.
+    Syntax {
+        /// Its number, counted from 1.
+        position: usize,
+    },
+    /// A name with more than one letter. Variables have one letter; functions are not known.
+    WordVariable {
+        /// The name.
+        name: String,
+    },
+    /// Neither linear equations nor one polynomial in one variable.
+    NotPolynomial,
+    /// There is nothing to solve.
+    NoUnknown,
+    /// A division by zero.
+    DivisionByZero,
+    /// Fewer independent equations than variables.
+    Underdetermined,
+    /// No values satisfy all equations.
+    Contradiction,
+    /// The equation has no solution.
+    NoSolution,
+    /// The numeric method did not find the roots.
+    NotConverged,
+}
