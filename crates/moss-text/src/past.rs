@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{EMPTY_PART, PromptBuilder, TextError};
+use crate::{EMPTY_PART, PromptBuilder, TextError, segments::results_segment};
 
 /// The segments of a plugin model's reply, except its answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -31,7 +31,7 @@ impl PromptBuilder {
     /// generated, and those of the results:
     ///
     /// ```text
-    /// <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>\n<|Results|>:\n…<eor>\n<|MOSS|>: …<eom>
+    /// <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>\n<|Results|>:\n…\n<eor>\n<|MOSS|>: …<eom>
     /// ```
     /// An unknown segment that a plugin model must have written is [`EMPTY_PART`]. A plugin model's
     /// reply without an answer ends after its commands, or at `<|MOSS|>:` if it has their results.
@@ -63,19 +63,25 @@ impl PromptBuilder {
                 thoughts.as_deref().map(str::trim_start),
                 commands.as_deref().map(str::trim_start),
             );
+            let segment =
+                |label: &str, text: Option<&str>| format!("{label}{}", text.unwrap_or(EMPTY_PART));
             let parts = [
-                ("<|Inner Thoughts|>: ", thoughts, eot),
-                ("\n<|Commands|>: ", commands, eoc),
-                ("\n<|Results|>:\n", results.as_deref(), eor),
+                (segment("<|Inner Thoughts|>: ", thoughts), eot),
+                (segment("\n<|Commands|>: ", commands), eoc),
+                (
+                    results_segment(results.as_deref().unwrap_or(EMPTY_PART)),
+                    eor,
+                ),
             ];
-            let last = parts.iter().rposition(|(_, text, _)| text.is_some());
+            let is_known = [thoughts.is_some(), commands.is_some(), results.is_some()];
+            let last = is_known.iter().rposition(|is_known| *is_known);
             let written = if has_answered {
                 parts.len()
             } else {
                 last.map_or(0, |last| last + 1)
             };
-            for (label, text, end) in &parts[..written] {
-                ids.extend(encode(&format!("{label}{}", text.unwrap_or(EMPTY_PART)))?);
+            for (text, end) in &parts[..written] {
+                ids.extend(encode(text)?);
                 ids.push(*end);
             }
             if written == parts.len() {

@@ -8,7 +8,10 @@
 //! Text of the user and of the system prompt never becomes a special token. Generated ids are kept
 //! and never converted to text and back.
 
-use crate::{PluginSwitches, TextError, Tokenizer};
+use crate::{
+    PluginSwitches, ReplyText, SegmentKind, TextError, TextMode, Tokenizer,
+    segments::results_segment,
+};
 
 /// The meta instruction of the published README, with the six plugin switches, all disabled.
 const INSTRUCTION: &str = include_str!("meta_instruction.txt");
@@ -98,6 +101,30 @@ impl PromptBuilder {
         self.plugins.is_some() && eoc.is_some() && ids.last() == eoc.as_ref()
     }
 
+    /// Returns the calls for whose results a reply with these ids waits, as the model wrote them.
+    pub fn pending_commands(&self, reply: &[u32]) -> Option<String> {
+        if !self.ends_in_commands(reply) {
+            return None;
+        }
+        let mode = TextMode::Plugin {
+            first: SegmentKind::Thoughts,
+            continues: false,
+        };
+        let mut text = ReplyText::new(self.tokenizer.clone(), mode, &[], false);
+        let (mut commands, mut last) = (String::new(), None);
+        for id in reply {
+            let (piece, _) = text.push(*id);
+            if piece.kind == SegmentKind::Commands && last != Some(piece.kind) {
+                commands.clear(); // those of an earlier run have results
+            }
+            if piece.kind == SegmentKind::Commands {
+                commands.push_str(&piece.text);
+            }
+            last = Some(piece.kind);
+        }
+        Some(commands.trim().to_owned())
+    }
+
     /// Returns the system prompt as text, with a line feed at the end unless it is empty.
     pub fn instruction(&self) -> String {
         match (&self.system, &self.plugins) {
@@ -145,9 +172,7 @@ impl PromptBuilder {
     pub fn results(&self, text: &str) -> Result<Vec<u32>, TextError> {
         let eor = self.tokenizer.special()?.eor;
         let eor = eor.ok_or_else(|| self.tokenizer.missing_special("<eor>"))?;
-        let mut ids = self
-            .tokenizer
-            .encode_untrusted(&format!("\n<|Results|>:\n{text}"))?;
+        let mut ids = self.tokenizer.encode_untrusted(&results_segment(text))?;
         ids.push(eor);
         ids.extend(self.tokenizer.encode_untrusted("\n<|MOSS|>:")?);
         Ok(ids)

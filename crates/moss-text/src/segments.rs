@@ -10,6 +10,19 @@ use crate::{SpecialTokens, traced::Traced};
 /// the same text as results.
 pub const EMPTY_PART: &str = "None";
 
+/// The results of a call that generates a picture.
+const PICTURE: &str = "Image generated successfully.";
+
+/// Returns a results segment with its label and without `<eor>`, in the form of the training data:
+/// results are on separate lines, except the one of a picture.
+pub(crate) fn results_segment(results: &str) -> String {
+    let lines = results.trim_end_matches('\n');
+    if lines.trim() == PICTURE {
+        return format!("\n<|Results|>: {PICTURE}");
+    }
+    format!("\n<|Results|>:\n{lines}\n")
+}
+
 /// A segment of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SegmentKind {

@@ -81,6 +81,13 @@ impl Chat {
         last.is_some_and(|turn| self.state.builder.ends_in_commands(&turn.reply))
     }
 
+    /// Returns the plugin calls whose results [`Chat::results`] takes, as the model wrote them;
+    /// `None` if the last turn did not end in plugin calls.
+    pub fn pending_commands(&self) -> Option<String> {
+        let last = self.state.turns.last()?;
+        self.state.builder.pending_commands(&last.reply)
+    }
+
     /// Removes the last turn and returns the user's message.
     pub fn undo(&mut self) -> Option<String> {
         Some(self.state.pop()?.user)

@@ -191,6 +191,10 @@ fn plugin_turns_come_in_parts_and_wait_for_results() {
     );
     assert_eq!(first.len(), 2);
     assert!(chat.awaits_results());
+    assert_eq!(
+        chat.pending_commands().as_deref(),
+        Some("Calculate(\"6*7\")")
+    );
     let second = parts(chat.results("42").unwrap());
     assert_eq!(second, [(SegmentKind::Answer, "答案是 42。".into())]);
     assert!(!chat.awaits_results() && chat.turns().len() == 1);

@@ -38,7 +38,7 @@ fn an_answer_handed_back_as_it_came_is_what_the_model_wrote() {
         (&json!("今天晴。"), &json!(" None"))
     );
     let first =
-        format!("S\n<|Human|>: 你好<eoh>\n{IDLE}\n<|Results|>:\nNone<eor>\n<|MOSS|>:{ANSWER}");
+        format!("S\n<|Human|>: 你好<eoh>\n{IDLE}\n<|Results|>:\nNone\n<eor>\n<|MOSS|>:{ANSWER}");
     assert_eq!(
         format!("{}<eom>", seen(Specials::Show)),
         first,
@@ -101,7 +101,7 @@ fn results_are_handed_in_beside_the_commands_that_asked_for_them() {
         (&json!("今天晴。"), &Value::Null)
     );
     let first = format!(
-        "S\n<|Human|>: 天气?<eoh>\n{SEARCHING}\n<|Results|>:\n晴<eom><eor>\n<|MOSS|>:{ANSWER}"
+        "S\n<|Human|>: 天气?<eoh>\n{SEARCHING}\n<|Results|>:\n晴<eom>\n<eor>\n<|MOSS|>:{ANSWER}"
     );
     assert_eq!(format!("{}<eom>", seen(Specials::Show)), first);
     assert!(
@@ -127,7 +127,7 @@ fn what_is_not_known_of_a_turn_is_none_and_what_did_not_follow_is_left_out() {
             .map(|(_, reply)| reply.to_owned())
             .unwrap_or_default()
     };
-    let none = "<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n<|Results|>:\nNone<eor>\n<|MOSS|>: c<eom>";
+    let none = "<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n<|Results|>:\nNone\n<eor>\n<|MOSS|>: c<eom>";
     assert_eq!(
         prompt_of(json!({"role": "assistant", "content": "c"})),
         none
@@ -190,7 +190,7 @@ fn an_answer_of_a_plugin_model_is_continued_behind_its_label() {
         &server,
         &[user("a"), json!({"role": "assistant", "content": "今天"})],
     );
-    let expected = "S\n<|Human|>: a<eoh>\n<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n<|Results|>:\nNone<eor>\n<|MOSS|>: 今天";
+    let expected = "S\n<|Human|>: a<eoh>\n<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n<|Results|>:\nNone\n<eor>\n<|MOSS|>: 今天";
     assert!(
         seen(Specials::Show).starts_with(expected),
         "{}",

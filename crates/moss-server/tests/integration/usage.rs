@@ -13,7 +13,7 @@ use crate::support::{
     scripted::{ANSWER, IDLE, SEARCHING, Script, tokenizer},
 };
 
-const RESULTS: &str = "\n<|Results|>:\nNone<eor>\n<|MOSS|>:";
+const RESULTS: &str = "\n<|Results|>:\nNone\n<eor>\n<|MOSS|>:";
 
 /// Token counts of one reply.
 #[derive(Debug, Clone, Copy, PartialEq)]

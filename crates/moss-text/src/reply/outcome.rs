@@ -42,7 +42,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Adds the outcome of the next run. Prompt and reused tokens remain those of the first one.
-    pub(crate) fn join(&mut self, next: Self) {
+    pub fn join(&mut self, next: Self) {
         self.cause = next.cause;
         self.ids.extend(next.ids);
         self.text.push_str(&next.text);

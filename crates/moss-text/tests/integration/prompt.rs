@@ -148,7 +148,48 @@ fn a_plugin_turn_has_the_published_form() {
     assert_eq!(
         tokenizer.decode(&ids, Specials::Show),
         "S\n<|Human|>: 1+1?<eoh>\n<|Inner Thoughts|>: add<eot>\n<|Commands|>: Calculate(\"1+1\")<eoc>\n\
-         <|Results|>:\nCalculate(\"1+1\") =>\n2<eom><eor>\n<|MOSS|>:"
+         <|Results|>:\nCalculate(\"1+1\") =>\n2<eom>\n<eor>\n<|MOSS|>:"
+    );
+}
+
+#[test]
+fn results_have_the_form_of_the_training_data() {
+    let plugins = Some(PluginSwitches::default());
+    let builder = PromptBuilder::new(tokenizer(), SystemText::default(), plugins).unwrap();
+    let shown = |text: &str| {
+        let ids = builder.results(text).unwrap();
+        tokenizer().decode(&ids, Specials::Show)
+    };
+    let none = "\n<|Results|>:\nNone\n<eor>\n<|MOSS|>:";
+    assert_eq!(shown("None"), none);
+    assert_eq!(shown("None\n"), none);
+    assert_eq!(
+        shown("Image generated successfully."),
+        "\n<|Results|>: Image generated successfully.<eor>\n<|MOSS|>:"
+    );
+}
+
+#[test]
+fn commands_wait_for_results_until_results_follow() {
+    let plugins = Some(PluginSwitches::default());
+    let builder = PromptBuilder::new(tokenizer(), SystemText::default(), plugins).unwrap();
+    let turn = "<|Inner Thoughts|>: a<eot>\n<|Commands|>: Solve(\"x=1\")<eoc>";
+    let ids = tokenizer().encode(turn).unwrap();
+    assert_eq!(
+        builder.pending_commands(&ids).as_deref(),
+        Some("Solve(\"x=1\")")
+    );
+    assert_eq!(builder.pending_commands(&ids[..ids.len() - 1]), None);
+    let results = builder.results("x = 1").unwrap();
+    let ids = [ids, results].concat();
+    assert_eq!(builder.pending_commands(&ids), None);
+    let again = tokenizer()
+        .encode("<|Inner Thoughts|>: b<eot>\n<|Commands|>: Calculate(\"2\")<eoc>")
+        .unwrap();
+    let ids = [ids, again].concat();
+    assert_eq!(
+        builder.pending_commands(&ids).as_deref(),
+        Some("Calculate(\"2\")")
     );
 }
 
