@@ -103,6 +103,17 @@ window = context: { $used } of { $window } tokens, { $turns } turn(s)
 turns-dropped = (the context window is full: the model no longer sees the { $count } oldest turn(s))
 thoughts = [thoughts]
 commands = [commands]
+results = [results]
+calls-stopped = (the calls were stopped)
+call-failed = no result of { $call }: { $reason }
+image-saved = (the picture is in { $file })
+image-not-saved = (the picture was not saved: pass `--images DIR`)
+too-many-images = { $folder } has too many pictures
+plugin-command-form = found `--plugin-command { $found }`, expected NAME=COMMAND with a name of letters and digits
+search-not-configured = plugin `web-search` is enabled and not configured
+    .hint = pass `--search-url URL` or `--search-command COMMAND`, or enter results yourself with `--plugins-by-hand`
+image-not-configured = plugin `text-to-image` is enabled and not configured
+    .hint = pass `--image-url URL`, or enter results yourself with `--plugins-by-hand`
 give-results = (enter the results with `/results TEXT`)
 line-not-utf8 = line { $line } is not valid UTF-8 at offset { $offset } (byte { HEX($byte, digits: 2) }); the line was dropped
     .hint = { -set-utf8 }
@@ -376,3 +387,29 @@ chat-help =
     Ctrl-C           stop an answer, or clear the line (Ctrl-Y restores it); twice on an empty line: exit
     Ctrl-D           on an empty line: exit, or end a message of several lines
     Text that you type during an answer is shown at the next prompt.
+plugin-ready = ready
+plugin-needs-search = not configured: `--search-url URL` or `--search-command COMMAND`
+plugin-needs-image = not configured: `--image-url URL`
+plugin-without-api = its API was never published
+plugin-own = ready, a program of `--plugin-command`
+plugins-explained =
+    Plugin models (moss-moon-003-sft-plugin and its quantized forms) write thoughts, then commands
+    such as Calculate("1+2"), and then wait. This program runs the commands, adds their results to
+    the conversation, and the model writes its answer. `--plugins LIST` enables plugins; without it,
+    none runs.
+
+    calculator        Computes in this program, with the numbers of Python: + - * / // % ^, sqrt, sin,
+                      log, round, max and others; `a=2;a*3` has the value of its last statement.
+    equation-solver   Solves in this program: linear systems exactly, and the roots of one polynomial.
+    web-search        Sends the model's query to the SearXNG server of `--search-url`, or to the
+                      stdin of the program of `--search-command`. Up to three results are used.
+    text-to-image     Sends the model's description to the OpenAI-compatible API of `--image-url`.
+                      `--images DIR` saves the pictures.
+    NAME              Sends the argument to the stdin of the program of `--plugin-command NAME=…`.
+
+    No other server is contacted. Redirects are followed to public addresses only. Results are
+    text of strangers: they are shortened, control characters are removed, and they cannot contain
+    special tokens; but a model may repeat or follow what they say.
+
+    `--plugins-by-hand` runs nothing: you enter the results with `/results TEXT`.
+    `moss-cli plugins test` runs a call of each plugin, or the calls that you give.

@@ -103,6 +103,17 @@ window = 上下文：{ $window } 个词元中已用 { $used } 个，{ $turns } �
 turns-dropped = （上下文窗口已满：模型不再看到最早的 { $count } 轮对话）
 thoughts = [思考]
 commands = [命令]
+results = [结果]
+calls-stopped = （调用已停止）
+call-failed = { $call } 没有结果：{ $reason }
+image-saved = （图片已保存到 { $file }）
+image-not-saved = （图片未保存：请使用 `--images 文件夹`）
+too-many-images = { $folder } 中的图片过多
+plugin-command-form = `--plugin-command { $found }` 应为 名称=命令，名称由字母和数字组成
+search-not-configured = 插件 `web-search` 已启用但未配置
+    .hint = 请使用 `--search-url URL` 或 `--search-command 命令`，或用 `--plugins-by-hand` 自行提供结果
+image-not-configured = 插件 `text-to-image` 已启用但未配置
+    .hint = 请使用 `--image-url URL`，或用 `--plugins-by-hand` 自行提供结果
 give-results = （请用 `/results 文本` 提供结果）
 line-not-utf8 = 第 { $line } 行在偏移 { $offset } 处不是 UTF-8（字节 { HEX($byte, digits: 2) }）；该行已忽略
     .hint = { -set-utf8 }
@@ -376,3 +387,25 @@ chat-help =
     Ctrl-C           停止回答，或清除当前行（Ctrl-Y 可恢复）；在空行按两次退出
     Ctrl-D           在空行：退出，或结束多行输入
     回答期间输入的内容在下一个提示符处显示。
+plugin-ready = 可用
+plugin-needs-search = 未配置：`--search-url URL` 或 `--search-command 命令`
+plugin-needs-image = 未配置：`--image-url URL`
+plugin-without-api = 从未公布过它的 API
+plugin-own = 可用，由 `--plugin-command` 指定的程序
+plugins-explained =
+    插件模型（moss-moon-003-sft-plugin 及其量化版本）先写思考，再写命令，例如 Calculate("1+2")，然后等待。
+    本程序执行命令，把结果加入对话，模型再写出回答。用 `--plugins 列表` 启用插件；不给出时不执行任何插件。
+
+    calculator        在本程序内计算，数值规则与 Python 相同：+ - * / // % ^，以及 sqrt、sin、log、
+                      round、max 等；`a=2;a*3` 的值是最后一条语句的值。
+    equation-solver   在本程序内求解：线性方程组（精确解），以及单个多项式方程的根。
+    web-search        把模型的查询发送到 `--search-url` 指定的 SearXNG 服务器，或写入 `--search-command`
+                      所指程序的标准输入。最多使用三条结果。
+    text-to-image     把模型的描述发送到 `--image-url` 指定的 OpenAI 兼容接口；`--images 文件夹` 保存图片。
+    名称              把参数写入 `--plugin-command 名称=…` 所指程序的标准输入。
+
+    不会连接其他服务器，重定向只能指向公网地址。结果来自他人：会被截短并去除控制字符，不会成为特殊词元；
+    但模型可能复述或听从其中的内容。
+
+    使用 `--plugins-by-hand` 时不执行任何插件，结果由你用 `/results 文本` 提供。
+    `moss-cli plugins test` 为每个插件执行一次调用，或执行你给出的调用。

@@ -1,9 +1,10 @@
 //! Fault injection for tests of `serve`, only in builds with debug assertions.
 //!
 //! `MOSS_INJECT_FAULT` is `panic:N`, `lost:N` or `stall:N`, a fault in forward pass N counted from
-//! 0; or `slow:MS`, the milliseconds per token of a forward pass.
+//! 0; `slow:MS`, the milliseconds per token of a forward pass; or `reply:IDS`, the tokens that the
+//! model generates first, separated by commas. These need `--speculate off`.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use moss::{
     Builder,
@@ -15,12 +16,13 @@ use moss::{
 const STALL_TIME: Duration = Duration::from_millis(1500);
 
 /// An injected fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Injected {
     Panic(u64),
     Lost(u64),
     Stall(u64),
     Slow(u64),
+    Reply(VecDeque<u32>),
 }
 
 impl Injected {
@@ -28,6 +30,10 @@ impl Injected {
     fn read() -> Option<Self> {
         let value = std::env::var("MOSS_INJECT_FAULT").ok()?;
         let (kind, number) = value.split_once(':')?;
+        if kind == "reply" {
+            let ids = number.split(',').map(|id| id.parse().ok());
+            return ids.collect::<Option<_>>().map(Self::Reply);
+        }
         let kind = match kind {
             "panic" => Self::Panic,
             "lost" => Self::Lost,
@@ -55,10 +61,8 @@ pub(crate) fn inject_fault(builder: Builder) -> Builder {
 
 /// Returns the shortened watchdog limit for an injected stall.
 pub(crate) fn stall_time() -> Option<Duration> {
-    let stalls = |fault| matches!(fault, Injected::Stall(_));
-    Injected::read()
-        .filter(|fault| stalls(*fault))
-        .map(|_| STALL_TIME)
+    let stalls = |fault: &Injected| matches!(fault, Injected::Stall(_));
+    Injected::read().filter(stalls).map(|_| STALL_TIME)
 }
 
 /// A model with an injected fault.
@@ -84,9 +88,9 @@ impl LanguageModel for Faulty {
     ) -> Result<Vec<Logits>, ModelError> {
         let pass = self.passes;
         self.passes += 1;
-        match self.fault {
-            Injected::Panic(at) => assert!(pass != at, "injected panic"),
-            Injected::Lost(at) if pass == at => {
+        match &mut self.fault {
+            Injected::Panic(at) => assert!(pass != *at, "injected panic"),
+            Injected::Lost(at) if pass == *at => {
                 let message =
                     "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)"
                         .to_owned();
@@ -101,16 +105,26 @@ impl LanguageModel for Faulty {
                     source,
                 });
             }
-            Injected::Stall(at) if pass == at => loop {
+            Injected::Stall(at) if pass == *at => loop {
                 std::thread::park();
             },
             Injected::Slow(ms) => {
                 for _ in batch.iter().flat_map(|chunk| chunk.token_ids) {
-                    std::thread::sleep(Duration::from_millis(ms));
+                    std::thread::sleep(Duration::from_millis(*ms));
                     if interrupted() {
                         return Err(ModelError::Interrupted);
                     }
                 }
+            }
+            Injected::Reply(ids) => {
+                let mut logits = self.model.forward(batch, interrupted)?;
+                for row in logits.iter_mut().filter_map(|logits| logits.logits_of(0)) {
+                    if let Some(id) = ids.pop_front() {
+                        row.fill(0.0);
+                        row[id as usize] = 1e6; // also after penalties
+                    }
+                }
+                return Ok(logits);
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use moss::engine::CancelHandle;
+use moss::{engine::CancelHandle, plugins::Cancellation};
 
 use moss_messages::msg;
 
@@ -23,6 +23,35 @@ pub(crate) fn interrupted() -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
+/// An answer or plugin calls, which Ctrl-C stops.
+pub(crate) enum Stoppable {
+    /// An answer.
+    Answer(CancelHandle),
+    /// The calls of plugins.
+    Calls(Cancellation),
+}
+
+impl Stoppable {
+    fn cancel(&self) {
+        match self {
+            Self::Answer(handle) => handle.cancel(),
+            Self::Calls(cancellation) => cancellation.cancel(),
+        }
+    }
+}
+
+impl From<CancelHandle> for Stoppable {
+    fn from(handle: CancelHandle) -> Self {
+        Self::Answer(handle)
+    }
+}
+
+impl From<Cancellation> for Stoppable {
+    fn from(cancellation: Cancellation) -> Self {
+        Self::Calls(cancellation)
+    }
+}
+
 /// Handles SIGINT. It stops the current answer; without one, `WhenIdle` determines the effect.
 pub(crate) struct Interrupts {
     state: Arc<Mutex<State>>,
@@ -30,8 +59,8 @@ pub(crate) struct Interrupts {
 
 #[derive(Default)]
 struct State {
-    /// The answer that Ctrl-C stops.
-    answering: Option<CancelHandle>,
+    /// The answer or the calls that Ctrl-C stops.
+    answering: Option<Stoppable>,
     /// An answer was cancelled and has not ended yet.
     stopping: bool,
     /// SIGINT arrived after a line was read and before its answer started.
@@ -68,8 +97,9 @@ impl Interrupts {
         Ok(Self { state })
     }
 
-    /// Lets Ctrl-C stop this answer until the guard is dropped.
-    pub(crate) fn stop_with(&self, handle: CancelHandle) -> Stopping {
+    /// Lets Ctrl-C stop this answer, or these calls, until the guard is dropped.
+    pub(crate) fn stop_with(&self, handle: impl Into<Stoppable>) -> Stopping {
+        let handle = handle.into();
         let mut state = lock(&self.state);
         if std::mem::take(&mut state.pending) {
             state.stopping = true;

@@ -16,6 +16,7 @@ mod messages;
 mod open;
 mod origin;
 mod output;
+mod plugins;
 mod printer;
 mod progress;
 mod repl;
@@ -73,6 +74,7 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Cache(args)) => commands::cache::run(args, cli, printer),
         Some(Command::Doctor(args)) => commands::doctor::run(args, cli, printer),
         Some(Command::Plan(args)) => commands::plan::run(args, cli, printer),
+        Some(Command::Plugins(args)) => commands::plugins::run(args, cli, printer),
         Some(Command::Tokenize(args)) => commands::tokenize::run(args, cli, printer),
         Some(Command::Logits(args)) => commands::logits::run(args, cli, printer),
         Some(Command::Verify(args)) => commands::verify::run(args, cli, printer),

@@ -52,7 +52,11 @@ pub(crate) fn find_local(builder: Builder, args: &ModelArgs) -> anyhow::Result<F
 /// Applies all flags to a builder and shows its progress.
 pub(crate) fn builder(builder: Builder, cli: &Cli, printer: &Printer) -> anyhow::Result<Builder> {
     let answer = &cli.answer;
-    let plugins = answer.plugins.iter().map(|name| name.parse::<Plugin>());
+    let plugins = cli
+        .plugins
+        .plugins
+        .iter()
+        .map(|name| name.parse::<Plugin>());
     let system = answer.system.clone();
     let builder = placed(builder, &cli.model)?
         .system(system.map_or(SystemText::Published, SystemText::Custom))

@@ -27,7 +27,7 @@
 //! ```
 //!
 //! Features: `hub` downloads models and contains the demo model, `server` is the HTTP server,
-//! `quantize` converts and quantizes checkpoints, `cuda` runs on NVIDIA GPUs, and `candle` is the
+//! `plugins` runs the calls of plugin models, `quantize` converts and quantizes checkpoints, `cuda` runs on NVIDIA GPUs, and `candle` is the
 //! reference, a second implementation of the model. A program that only generates text needs none
 //! of them, and compiles no HTTP.
 //!
@@ -42,6 +42,8 @@ pub use moss_files as files;
 pub use moss_hub as hub;
 pub use moss_messages as messages;
 pub use moss_model as model;
+#[cfg(feature = "plugins")]
+pub use moss_plugins as plugins;
 pub use moss_prompt_cache as prompt_cache;
 #[cfg(feature = "quantize")]
 pub use moss_quantize as quantize;

@@ -81,7 +81,4 @@ pub(crate) struct AnswerArgs {
     /// System prompt; replaces MOSS's meta instruction
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) system: Option<String>,
-    /// Plugins to enable in plugin models: web-search, calculator, equation-solver, text-to-image
-    #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
-    pub(crate) plugins: Vec<String>,
 }

@@ -16,6 +16,7 @@ mod model;
 mod output;
 mod parse;
 mod plan;
+mod plugins;
 mod quantize;
 mod serve;
 mod tokenize;
@@ -43,6 +44,7 @@ pub(crate) use self::{
     output::OutputArgs,
     parse::ArgError,
     plan::PlanArgs,
+    plugins::{PluginArgs, PluginsArgs, PluginsTask},
     quantize::{MethodArg, QuantizeArgs},
     serve::{LogFormat, ServeArgs},
     tokenize::TokenizeArgs,
@@ -63,6 +65,8 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) answer: AnswerArgs,
     #[command(flatten)]
+    pub(crate) plugins: PluginArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
@@ -78,6 +82,7 @@ pub(crate) enum Command {
     Cache(CacheArgs),
     Doctor(DoctorArgs),
     Plan(PlanArgs),
+    Plugins(PluginsArgs),
     Tokenize(TokenizeArgs),
     Logits(LogitsArgs),
     Verify(VerifyArgs),

@@ -4,7 +4,8 @@ use std::{io::Read, process::ExitCode};
 
 use moss::{
     Chat, Engine, Event, Found, Outcome, Request, StopCause, StopRules, Tokenizer,
-    engine::{EngineError, Vocabulary},
+    engine::{ChatRun, EngineError, Vocabulary},
+    plugins::{Citations, Source},
     text::SegmentKind,
     unicode,
 };
@@ -18,11 +19,13 @@ use crate::{
     interrupt::{Interrupts, interrupted},
     messages::{Ending, ending_of_generate, last_answer},
     open,
+    plugins::{Calls, MAX_ROUNDS, show_sources},
     printer::Printer,
     progress::PrefillBar,
 };
 
 pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let calls = Calls::new(&cli.plugins)?;
     // An invalid message is reported before 10 GB of weights are read.
     let message = if args.ids.is_empty() {
         Some(message(args)?)
@@ -36,7 +39,7 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
         Some(message) if args.is_turn() => {
             let (mut chat, stored) = open::chat(found, &cli.model, printer)?;
             interrupts = Interrupts::watch(printer)?;
-            outcome = answer(&message, args, printer, &mut chat, &interrupts)?;
+            outcome = turn(&message, args, printer, &mut chat, &interrupts, &calls)?;
             if let Some(stored) = stored {
                 stored.finish();
             }
@@ -75,15 +78,42 @@ impl GenerateArgs {
     }
 }
 
-/// Generates one turn of a chat. Thoughts and commands of plugin models are not part of the answer.
-fn answer(
+/// Generates one turn of a chat, and runs the plugin calls in it.
+fn turn(
     message: &str,
     args: &GenerateArgs,
     printer: &Printer,
     chat: &mut Chat,
     interrupts: &Interrupts,
+    calls: &Calls,
 ) -> anyhow::Result<Outcome> {
     let run = chat.ask(message)?;
+    let mut outcome = answer(run, &[], args, printer, interrupts)?;
+    for _ in 0..MAX_ROUNDS {
+        let Some(commands) = chat.pending_commands() else {
+            break;
+        };
+        if !args.json {
+            printer.aside("\n");
+        }
+        let Some(results) = calls.run(&commands, printer, interrupts)? else {
+            break;
+        };
+        let run = chat.results(&results.text)?;
+        outcome.join(answer(run, &results.sources, args, printer, interrupts)?);
+    }
+    Ok(outcome)
+}
+
+/// Shows a run of an answer. Thoughts and commands of plugin models are not part of the answer.
+fn answer(
+    run: ChatRun<'_>,
+    sources: &[Source],
+    args: &GenerateArgs,
+    printer: &Printer,
+    interrupts: &Interrupts,
+) -> anyhow::Result<Outcome> {
+    let mut citations = Citations::default();
     let _guard = interrupts.stop_with(run.cancel_handle());
     let (prefill, mut has_output) = (PrefillBar::new(printer), false);
     for event in run {
@@ -100,11 +130,19 @@ fn answer(
                 prefill.clear();
                 has_output = true;
                 match kind {
-                    SegmentKind::Answer => printer.answer(&piece)?,
+                    SegmentKind::Answer if sources.is_empty() => printer.answer(&piece)?,
+                    SegmentKind::Answer => printer.answer(&citations.push(&piece))?,
                     _ => printer.aside(&piece),
                 }
             }
-            Event::Finished(outcome) => return Ok(outcome),
+            Event::Finished(outcome) => {
+                printer.answer(&citations.finish())?;
+                if !citations.numbers().is_empty() {
+                    printer.aside("\n");
+                    show_sources(sources, citations.numbers(), printer);
+                }
+                return Ok(outcome);
+            }
             Event::Failed(error) => return Err(failed(error, has_output, printer)),
             Event::TurnsDropped { .. } => {}
         }

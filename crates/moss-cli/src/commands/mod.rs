@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod man;
 pub(crate) mod plan;
+pub(crate) mod plugins;
 pub(crate) mod quantize;
 pub(crate) mod serve;
 pub(crate) mod tokenize;

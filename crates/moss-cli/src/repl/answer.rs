@@ -1,6 +1,11 @@
 //! Shows an answer while it is generated, and stops it on Ctrl-C.
 
-use moss::{Chat, Event, Outcome, engine::ChatRun, text::SegmentKind};
+use moss::{
+    Chat, Event, Outcome,
+    engine::ChatRun,
+    plugins::{Citations, Source},
+    text::SegmentKind,
+};
 
 use moss_messages::msg;
 
@@ -9,6 +14,7 @@ use crate::{
     interrupt::Interrupts,
     messages::{ending_of_chat, last_answer},
     output::Created,
+    plugins::{Calls, MAX_ROUNDS, show_sources},
     printer::Printer,
     progress::PrefillBar,
     terminal,
@@ -18,6 +24,9 @@ use crate::{
 pub(crate) struct Session<'a> {
     pub(crate) printer: &'a Printer,
     pub(crate) interrupts: Interrupts,
+    calls: Calls,
+    /// The passages that the answer may cite.
+    sources: Vec<Source>,
     /// The last answer, for `/stats`.
     pub(crate) outcome: Option<Outcome>,
     /// The last line was answered.
@@ -29,10 +38,12 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(printer: &'a Printer, interrupts: Interrupts) -> Self {
+    pub(crate) fn new(printer: &'a Printer, interrupts: Interrupts, calls: Calls) -> Self {
         Self {
             printer,
             interrupts,
+            calls,
+            sources: Vec::new(),
             outcome: None,
             answered: false,
             retries: 0,
@@ -53,6 +64,8 @@ impl<'a> Session<'a> {
         let printer = self.printer;
         let prefill = PrefillBar::new(printer);
         let (mut part, mut has_output) = (SegmentKind::Answer, false);
+        let sources = std::mem::take(&mut self.sources);
+        let mut citations = Citations::default();
         let end_line = |part| match part {
             SegmentKind::Answer => printer.answer("\n"),
             _ => {
@@ -85,13 +98,16 @@ impl<'a> Session<'a> {
                         part = kind;
                     }
                     match kind {
-                        SegmentKind::Answer => printer.answer(&piece)?,
+                        SegmentKind::Answer if sources.is_empty() => printer.answer(&piece)?,
+                        SegmentKind::Answer => printer.answer(&citations.push(&piece))?,
                         _ => printer.aside(&piece),
                     }
                 }
                 Event::Finished(outcome) => {
                     prefill.clear();
+                    printer.answer(&citations.finish())?;
                     end_line(part)?;
+                    show_sources(&sources, citations.numbers(), printer);
                     if let Some(why) = ending_of_chat(&outcome) {
                         printer.say(why);
                     }
@@ -101,6 +117,7 @@ impl<'a> Session<'a> {
                 Event::Failed(source) => {
                     prefill.clear();
                     if has_output {
+                        printer.answer(&citations.finish())?;
                         end_line(part)?;
                     }
                     return Err(Unanswered::from(source).into());
@@ -110,10 +127,21 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Asks for results if the last turn waits for them.
-    pub(crate) fn after_commands(&self, chat: &Chat) {
-        if chat.awaits_results() {
-            self.printer.say(msg!("give-results"));
+    /// Runs the plugin calls of the last turn and continues it, or asks for their results.
+    pub(crate) fn after_commands(&mut self, chat: &mut Chat) -> anyhow::Result<()> {
+        for _ in 0..MAX_ROUNDS {
+            let Some(commands) = chat.pending_commands() else {
+                return Ok(());
+            };
+            let results = self.calls.run(&commands, self.printer, &self.interrupts)?;
+            let Some(results) = results else {
+                self.printer.say(msg!("give-results"));
+                return Ok(());
+            };
+            self.sources = results.sources;
+            let run = chat.results(&results.text)?;
+            self.stream(run)?;
         }
+        Ok(())
     }
 }

@@ -86,7 +86,7 @@ pub(crate) fn act(
         ("/results", text) => {
             let run = chat.results(text)?;
             session.stream(run)?;
-            session.after_commands(chat);
+            session.after_commands(chat)?;
         }
         _ if !line.starts_with('/') => answer(line, chat, session)?,
         _ if NAMES.contains(&name) => {
@@ -143,8 +143,7 @@ fn answer(text: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Res
     session.retries = 0;
     let run = chat.ask(text)?;
     session.stream(run)?;
-    session.after_commands(chat);
-    Ok(())
+    session.after_commands(chat)
 }
 
 /// Answers the last message again. Each retry increments a fixed seed, which would give the same
@@ -159,8 +158,7 @@ fn regenerate(chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> 
         .and_then(|run| session.stream(run));
     chat.options.sampling.seed = seed;
     shown?;
-    session.after_commands(chat);
-    Ok(())
+    session.after_commands(chat)
 }
 
 /// Reads lines up to one with a single dot, or to the end of input. Returns `None` after Ctrl-C.

@@ -23,18 +23,20 @@ use crate::{
     interrupt::{Interrupts, interrupted},
     messages::WELCOME,
     open,
+    plugins::Calls,
     printer::Printer,
 };
 
 const PROMPT: &str = "<|Human|>: ";
 
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let calls = Calls::new(&cli.plugins)?;
     let found = open::find(cli, printer)?;
     let interrupts = Interrupts::watch(printer)?;
     // Text that is typed while the model loads is the first message.
     let mut input = Input::new()?;
     let (mut chat, stored) = open::chat(found, &cli.model, printer)?;
-    let mut session = Session::new(printer, interrupts);
+    let mut session = Session::new(printer, interrupts, calls);
     if input.is_terminal() {
         printer.note(WELCOME);
     }

@@ -290,6 +290,7 @@ fn a_plugin_models_thoughts_are_shown_apart_from_answers() {
         "moss-demo-plugin",
         "--plugins",
         "web-search",
+        "--plugins-by-hand",
         "--temperature",
         "0",
         "--lang",

@@ -239,6 +239,7 @@ fn manual_pages_have_no_english_but_what_chinese_help_has_and_their_writers_own_
         "bench",
         "doctor",
         "plan",
+        "plugins",
         "tokenize",
         "logits",
         "verify",
@@ -256,7 +257,8 @@ fn manual_pages_have_no_english_but_what_chinese_help_has_and_their_writers_own_
         let version = format!("v{}", env!("CARGO_PKG_VERSION"));
         is_chinese(&shown, &[&help, version.as_str(), "moss-cli-help"]);
         for heading in headings {
-            let is_ours = ["模型", "回答", "输出", "参数", "选项", "命令"].contains(&heading);
+            let is_ours =
+                ["模型", "回答", "插件", "输出", "参数", "选项", "命令"].contains(&heading);
             assert!(
                 is_ours || writers.contains(&heading),
                 "{heading} of {name:?}"

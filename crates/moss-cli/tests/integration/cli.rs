@@ -38,7 +38,7 @@ fn a_gpu_that_cannot_be_used_is_refused_with_what_is_missing() {
 
 #[test]
 fn plugins_need_a_plugin_model() {
-    let out = run(&["--demo", "--plugins", "web-search"], "");
+    let out = run(&["--demo", "--plugins", "calculator"], "");
     assert!(text(&out.stderr).contains("was not trained with plugins"));
 }
 

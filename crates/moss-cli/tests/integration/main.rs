@@ -23,6 +23,7 @@ mod interrupts;
 mod memory;
 mod overwriting;
 mod plan;
+mod plugins;
 mod prompt_cache;
 #[cfg(unix)]
 mod serve;
