@@ -242,14 +242,27 @@ impl fmt::Display for Number {
 /// Writes the shortest digits that give the same double, with an exponent from 1e16 on and below
 /// 1e-4.
 fn write_float(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let scientific = format!("{value:e}");
+    let scientific = shortest(value);
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if value != 0.0 && !(-4..16).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return write!(f, "{digits}e{sign}{:02}", exponent.abs());
     }
-    let plain = value.to_string();
-    let point = if plain.contains('.') { "" } else { ".0" };
-    write!(f, "{plain}{point}")
+    let places = digits.split_once('.').map_or(0, |(_, places)| places.len()) as i32;
+    write!(f, "{value:.0$}", (places - exponent).max(1) as usize)
+}
+
+/// Returns the shortest digits, and an exponent. Of two that are equally near, Python takes the
+/// even one, and Rust the larger one.
+fn shortest(value: f64) -> String {
+    let shortest = format!("{value:e}");
+    let digits = shortest.split('e').next().unwrap_or_default();
+    let places = digits.split_once('.').map_or(0, |(_, places)| places.len());
+    let even = format!("{value:.places$e}");
+    if even.parse() == Ok(value) {
+        even
+    } else {
+        shortest
+    }
 }
