@@ -122,7 +122,7 @@ fn free_name(folder: &Path, image: &Image) -> Result<PathBuf, CliError> {
 
 /// Returns the plugins that are enabled; `None` if there are none, or if their results are entered
 /// by hand.
-fn enabled(args: &PluginArgs) -> anyhow::Result<Option<Plugins>> {
+pub(crate) fn enabled(args: &PluginArgs) -> anyhow::Result<Option<Plugins>> {
     let mut plugins = Plugins::default();
     plugins.set_timeout(args.plugin_time);
     let own = own(args)?;

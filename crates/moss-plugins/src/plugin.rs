@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::PluginError;
 
 /// The form of a plugin's results in the results segment.
@@ -58,6 +60,14 @@ pub struct Image {
     pub kind: ImageType,
     /// The bytes of the file.
     pub bytes: Vec<u8>,
+}
+
+impl Image {
+    /// Returns the picture as a `data:` URL.
+    pub fn data_url(&self) -> String {
+        let data = STANDARD.encode(&self.bytes);
+        format!("data:{};base64,{data}", self.kind.media_type())
+    }
 }
 
 impl fmt::Debug for Image {

@@ -55,6 +55,19 @@ impl Plugins {
         self
     }
 
+    /// Returns the plugins whose names are not in `names`.
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> Self {
+        let others = self
+            .plugins
+            .iter()
+            .filter(|plugin| !names.contains(&plugin.name()));
+        Self {
+            plugins: others.cloned().collect(),
+            timeout: self.timeout,
+        }
+    }
+
     /// Sets the longest time of a turn's calls.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;

@@ -8,6 +8,7 @@
 
 mod body;
 mod build_info;
+mod calls;
 mod connections;
 mod conversations;
 mod error;

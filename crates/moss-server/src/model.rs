@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moss_engine::Engine;
 use moss_text::{Plugin, PluginSwitches, PromptBuilder, SystemText, TextError, Tokenizer};
 
-use crate::{ServerError, error::ApiError};
+use crate::{ServerError, calls::Calls, error::ApiError};
 
 /// An engine with a tokenizer, for a model with or without plugins.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct ServedModel {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) has_plugins: bool,
     pub(crate) device_code: Vec<String>,
+    /// Runs plugin calls, if the server does so.
+    pub(crate) calls: Option<Calls>,
     system: SystemText,
 }
 
@@ -38,6 +40,7 @@ impl ServedModel {
             tokenizer,
             has_plugins,
             device_code: Vec::new(),
+            calls: None,
             system,
         };
         model.pin_instruction().map_err(ServerError::Tokenizer)?;
@@ -57,6 +60,13 @@ impl ServedModel {
     /// `/stats`.
     pub fn with_device_code(mut self, code: Vec<String>) -> Self {
         self.device_code = code;
+        self
+    }
+
+    /// Runs the plugin calls of requests with `moss.run_plugins`. Without plugins, clients supply
+    /// all results.
+    pub fn with_plugins(mut self, plugins: Option<moss_plugins::Plugins>) -> Self {
+        self.calls = plugins.map(Calls::new);
         self
     }
 

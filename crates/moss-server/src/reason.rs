@@ -17,6 +17,8 @@ pub(crate) enum Reason {
     NotAPluginModel { model: String },
     #[error(": the model was not trained with plugins")]
     NoPlugins,
+    #[error(": this server runs no plugins; it needs `serve --plugins LIST`")]
+    PluginsNotServed,
     #[error(" by plugin models")]
     PluginModel,
     #[error(": only chats have plugins")]

@@ -14,6 +14,10 @@ pub struct PluginFields {
     pub commands: Option<String>,
     /// The results of the calls.
     pub results: Option<String>,
+    /// The sources of the results, as clients send them back; without effect.
+    pub sources: Option<serde_json::Value>,
+    /// The pictures of the results, as clients send them back; without effect.
+    pub images: Option<serde_json::Value>,
 }
 
 impl PluginFields {
@@ -57,6 +61,7 @@ impl PromptBuilder {
                 thoughts,
                 commands,
                 results,
+                ..
             } = fields.unwrap_or(&none);
             // The white space after a label is part of the label.
             let (thoughts, commands) = (

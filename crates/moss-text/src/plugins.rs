@@ -62,6 +62,11 @@ impl Plugin {
             Self::ImageEdition | Self::TextToSpeech => None,
         }
     }
+
+    /// Returns the name in the model's commands, such as `Search`, if there is a published API.
+    pub fn function(self) -> Option<&'static str> {
+        self.api()?.split('(').next()
+    }
 }
 
 impl std::str::FromStr for Plugin {

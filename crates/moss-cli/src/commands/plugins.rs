@@ -41,9 +41,7 @@ fn list(plugins: &Plugins, printer: &Printer) -> anyhow::Result<()> {
     let mut known = Vec::new();
     for plugin in Plugin::ALL {
         let (name, api) = (plugin.name(), plugin.api());
-        let function = api
-            .and_then(|api| api.split('(').next())
-            .unwrap_or_default();
+        let function = plugin.function().unwrap_or_default();
         known.push(function);
         let is_ready = plugins.iter().any(|plugin| plugin.name() == function);
         let state = match plugin {

@@ -24,6 +24,7 @@ use crate::{
     interrupt::ENGINE_FAILED,
     messages::{key_state, listening},
     open, origin,
+    plugins::enabled,
     printer::Printer,
     signals::{Request, ServerSignals},
     source,
@@ -34,6 +35,7 @@ use keys::KeySources;
 const ABORT_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let plugins = enabled(&cli.plugins)?;
     let sources = KeySources::new(args);
     let api_keys = sources.read()?;
     // Reports invalid flags before a large download.
@@ -91,6 +93,7 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     // The server responds from here on, and is ready once the model is loaded.
     announce(address, dual_stack, hosts.as_deref(), has_keys, printer);
     let loaded = found.served().map_err(build_failed);
+    let loaded = loaded.map(|model| model.with_plugins(plugins));
     loading.store(false, SeqCst);
     match loaded {
         Ok(loaded) if !serving.is_finished() => {

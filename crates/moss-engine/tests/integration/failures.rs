@@ -221,7 +221,7 @@ fn results_are_asked_for_again_or_kept_with_what_was_said_of_them() {
     );
     let reply = tokenizer().decode(&chat.turns()[0].reply, Specials::Skip);
     assert!(
-        reply.contains("Calculate") && reply.ends_with(&format!("\n42\n<|MOSS|>: {text}")),
+        reply.contains("Calculate") && reply.ends_with(&format!("\n42\n\n<|MOSS|>: {text}")),
         "{reply}"
     );
     assert!(!chat.awaits_results() && chat.turns().len() == 1);

@@ -1,6 +1,7 @@
 //! Responses, complete and in chunks, and their usage.
 
 use moss_engine::{Outcome, StopCause};
+use moss_plugins::{Results, Source};
 use serde::Serialize;
 
 use crate::error::ApiError;
@@ -190,13 +191,74 @@ pub(crate) struct ChatMessage {
     pub(crate) moss: Option<PluginText>,
 }
 
-/// The thoughts and commands of a plugin model.
+/// The thoughts and commands of a plugin model, and the results of calls that the server ran.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct PluginText {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) thoughts: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) commands: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) results: String,
+    /// The passages that the answer may cite.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sources: Vec<SourceText>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) images: Vec<ImageText>,
+}
+
+/// A passage of a search.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SourceText {
+    number: usize,
+    title: String,
+    url: String,
+    text: String,
+}
+
+/// A generated picture.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ImageText {
+    description: String,
+    /// A `data:` URL.
+    url: String,
+}
+
+impl PluginText {
+    /// Adds the next part.
+    pub(crate) fn append(&mut self, next: Self) {
+        self.thoughts.push_str(&next.thoughts);
+        self.commands.push_str(&next.commands);
+        self.results.push_str(&next.results);
+        self.sources.extend(next.sources);
+        self.images.extend(next.images);
+    }
+}
+
+impl From<Results> for PluginText {
+    fn from(results: Results) -> Self {
+        let images = results.images().map(|image| ImageText {
+            description: image.description.clone(),
+            url: image.data_url(),
+        });
+        Self {
+            images: images.collect(),
+            results: results.text,
+            sources: results.sources.into_iter().map(SourceText::from).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Source> for SourceText {
+    fn from(Source { number, passage }: Source) -> Self {
+        Self {
+            number,
+            title: passage.title,
+            url: passage.url,
+            text: passage.text,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

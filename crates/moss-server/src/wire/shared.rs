@@ -108,6 +108,8 @@ pub(crate) struct MossFields {
     /// Maximum time of an answer in seconds, from its first token.
     pub(crate) max_time_s: Option<f64>,
     pub(crate) plugins: Option<PluginFields>,
+    /// Runs the calls of the enabled plugins, if the server is configured for that.
+    pub(crate) run_plugins: Option<bool>,
     pub(crate) truncation: Option<Truncation>,
 }
 

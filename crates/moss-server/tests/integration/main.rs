@@ -16,6 +16,7 @@ mod limits;
 mod order;
 #[allow(clippy::print_stderr)] // the results of the measurement
 mod overhead;
+mod plugin_calls;
 mod plugins;
 mod refusals;
 #[allow(clippy::print_stderr)] // the results of the measurement

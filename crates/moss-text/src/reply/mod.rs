@@ -125,7 +125,7 @@ impl Reply {
         let commands = self.commands.trim().to_owned();
         if commands == EMPTY_PART
             && !self.is_continued
-            && self.left() != Some(0)
+            && self.may_continue()
             && let Ok(run) = self.results(EMPTY_PART)
         {
             self.is_continued = true;
@@ -151,6 +151,11 @@ impl Reply {
             max_new_tokens: self.left(),
             is_follow_up: true,
         })
+    }
+
+    /// Returns true if tokens are left for a run after [`Reply::results`].
+    pub fn may_continue(&self) -> bool {
+        self.left() != Some(0)
     }
 
     /// Returns the ids that followed the prompt: generated ones, and results between them.

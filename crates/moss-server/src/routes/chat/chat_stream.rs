@@ -2,10 +2,12 @@
 
 use moss_engine::{Event, Outcome};
 use moss_text::{NextRun, Reply, SegmentKind, Step};
+use moss_unicode::{Context, escape};
 
 use super::prompt::ChatPrompt;
 use crate::{
     ServedModel,
+    calls::Calls,
     error::ApiError,
     generation::{Admission, Generation},
     plan::Plan,
@@ -31,7 +33,15 @@ pub(super) struct ChatStream {
     generation: Generation,
     reply: Reply,
     likelihoods: Option<Likelihoods>,
+    state: Shared,
+    /// Runs plugin calls, if the request asks for it.
+    calls: Option<Calls>,
+    /// The number of times that the reply may still call plugins.
+    rounds: usize,
 }
+
+/// The most times that a reply calls plugins. A trained model does so once.
+const MAX_ROUNDS: usize = 4;
 
 impl ChatStream {
     /// Submits answer `index` to a prompt.
@@ -55,7 +65,15 @@ impl ChatStream {
             generation: Generation::start(state, model, request, admission)?,
             reply,
             likelihoods: plan.logprobs.map(|_| Likelihoods::new(&model.tokenizer)),
+            state: state.clone(),
+            calls: None,
+            rounds: MAX_ROUNDS,
         })
+    }
+
+    /// Runs plugin calls with `calls`.
+    pub(super) fn with_calls(self, calls: Option<Calls>) -> Self {
+        Self { calls, ..self }
     }
 
     /// Returns its current generation.
@@ -88,14 +106,46 @@ impl ChatStream {
                 }
                 Event::Finished(outcome) => match self.reply.end(outcome) {
                     Step::Run(run) => self.follow_up(run)?,
-                    Step::Done | Step::NeedsResults { .. } => {
-                        let outcome = self.reply.take_outcome();
-                        return outcome.map(Part::Done).ok_or(ApiError::Internal);
+                    Step::NeedsResults { commands } => {
+                        if let Some(part) = self.run_calls(commands).await? {
+                            return Ok(part);
+                        }
+                        return self.done();
                     }
+                    Step::Done => return self.done(),
                 },
                 _ => {}
             }
         }
+    }
+
+    fn done(&mut self) -> Result<Part, ApiError> {
+        let outcome = self.reply.take_outcome();
+        outcome.map(Part::Done).ok_or(ApiError::Internal)
+    }
+
+    /// Runs the calls and continues the reply. Returns `None` if the client supplies the results,
+    /// or if no tokens are left for an answer.
+    async fn run_calls(&mut self, commands: String) -> Result<Option<Part>, ApiError> {
+        let calls = self.calls.as_ref().filter(|_| self.rounds > 0);
+        let (Some(calls), true) = (calls, self.reply.may_continue()) else {
+            return Ok(None);
+        };
+        let results = calls.run(commands, &self.state.abandon).await?;
+        self.rounds -= 1;
+        for report in &results.calls {
+            if let Err(error) = &report.outcome {
+                let name = &report.call.name;
+                tracing::warn!(plugin = %escape(name, Context::Line), %error, "no result");
+            }
+        }
+        let run = self.reply.results(&results.text)?;
+        self.follow_up(run)?;
+        Ok(Some(Part::Text {
+            content: String::new(),
+            plugin_text: PluginText::from(results),
+            tokens: Vec::new(),
+        }))
     }
 
     fn follow_up(&mut self, run: NextRun) -> Result<(), ApiError> {

@@ -51,6 +51,17 @@ pub(crate) async fn chat(
             Reason::NotAPluginModel { model },
         ));
     }
+    let runs = request.moss.as_ref().and_then(|moss| moss.run_plugins);
+    let calls = match (runs, &model.calls) {
+        (Some(true), Some(calls)) => Some(calls.only(&plugins)),
+        (Some(true), None) => {
+            return Err(ApiError::unsupported(
+                "moss.run_plugins",
+                Reason::PluginsNotServed,
+            ));
+        }
+        _ => None,
+    };
     if model.has_plugins && !plan.stop_strings.is_empty() {
         return Err(ApiError::unsupported("stop", Reason::PluginModel));
     }
@@ -75,7 +86,10 @@ pub(crate) async fn chat(
         dropped_messages: prompt.dropped_messages,
     };
     let admission = Admission::default();
-    let start = |index| ChatStream::start(&state, &model, &plan, &prompt, index, &admission);
+    let start = |index| {
+        let stream = ChatStream::start(&state, &model, &plan, &prompt, index, &admission)?;
+        Ok::<_, ApiError>(stream.with_calls(calls.clone()))
+    };
     // If the queue is full, the answers that were already queued are cancelled by dropping them.
     let mut streams = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
@@ -170,8 +184,7 @@ async fn whole(
                 tokens,
             } => {
                 text.push_str(&content);
-                fields.thoughts.push_str(&plugin_text.thoughts);
-                fields.commands.push_str(&plugin_text.commands);
+                fields.append(plugin_text);
                 likely.content.extend(tokens);
             }
             Part::Done(outcome) => {

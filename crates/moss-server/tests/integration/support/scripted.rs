@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use moss_engine::{Engine, EngineOptions, Speculation};
+use moss_plugins::Plugins;
 use moss_server::{ServedModel, Server, ServerOptions};
 use moss_testing::{demo, model::ScriptedModel};
 use moss_text::{SystemText, Tokenizer};
@@ -106,13 +107,22 @@ impl Script {
         self.serve_with(tokenizer())
     }
 
+    /// Starts a server that runs plugins.
+    pub(crate) fn serve_running(&self, plugins: Option<Plugins>) -> Running {
+        self.start(tokenizer(), plugins)
+    }
+
     /// Starts a server with the system prompt `S`.
     pub(crate) fn serve_with(&self, tokenizer: Tokenizer) -> Running {
+        self.start(tokenizer, None)
+    }
+
+    fn start(&self, tokenizer: Tokenizer, plugins: Option<Plugins>) -> Running {
         let engine = self.engine(tokenizer);
         let server = Server::new(ServerOptions::local("moss-scripted"));
         let system = SystemText::Custom("S".into());
         let model = ServedModel::new(engine.clone(), system, self.has_plugins).unwrap();
-        server.open(model).unwrap();
+        server.open(model.with_plugins(plugins)).unwrap();
         Running::of(server, engine)
     }
 }
