@@ -2,8 +2,8 @@
 //!
 //! A step computes generated tokens and prompt tokens one after the other, so its time is the sum of
 //! two costs. The cost of generated tokens depends on their number (rows). That of prompt tokens is
-//! linear between measured numbers, and proportional beyond them: small chunks cost nearly as much as
-//! a tile of the matrix products, because every chunk reads all weights.
+//! linear between measured numbers, and proportional beyond the largest one. Every chunk reads all
+//! weights, so below the smallest one, the line starts at the time of a step of few generated tokens.
 //!
 //! Every power of two has one measurement, the lower median of its last five. A slow step, such as
 //! one that captures a CUDA graph, therefore changes nothing. If a chunk takes less than half or more
@@ -170,13 +170,23 @@ impl StepCost {
             })
     }
 
+    /// Returns the start of the line to the first measurement of prompt tokens: a chunk reads all
+    /// weights, as a step of few generated tokens does. `None` before a measurement of these.
+    fn least_prefill(&self, first: Sample) -> Option<Sample> {
+        let least = self.decode.iter().find_map(Recent::typical)?;
+        Some(Sample {
+            tokens: 0,
+            seconds: least.seconds.min(first.seconds),
+        })
+    }
+
     /// Predicts the seconds that `tokens` prompt tokens add to a step. `None` before the first
     /// measurement.
     pub(crate) fn prefill_s(&self, tokens: usize) -> Option<f64> {
         let mut below: Option<Sample> = None;
         for point in self.points() {
             if point.tokens >= tokens {
-                let Some(below) = below else {
+                let Some(below) = below.or_else(|| self.least_prefill(point)) else {
                     return Some(point.seconds * tokens as f64 / point.tokens as f64);
                 };
                 let share = (tokens - below.tokens) as f64 / (point.tokens - below.tokens) as f64;

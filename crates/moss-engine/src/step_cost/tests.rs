@@ -23,9 +23,19 @@ fn measured(decode: f64, prompts: &[(usize, f64)]) -> StepCost {
 fn costs_are_linear_between_measured_numbers_and_proportional_beyond() {
     let cost = measured(1.0, &[(64, 8.0), (128, 10.0)]);
     let at = |tokens| cost.prefill_s(tokens);
-    assert_eq!((at(32), at(64), at(96)), (Some(4.0), Some(8.0), Some(9.0)));
+    assert_eq!((at(64), at(96)), (Some(8.0), Some(9.0)));
     assert_eq!((at(128), at(256)), (Some(10.0), Some(20.0)));
     assert_eq!(StepCost::default().prefill_s(1), None);
+}
+
+#[test]
+fn a_small_chunk_costs_at_least_as_much_as_a_step_of_few_replies() {
+    let at = |decode, tokens| measured(decode, &[(64, 8.0)]).prefill_s(tokens);
+    assert_eq!((at(2.0, 0), at(2.0, 32)), (Some(2.0), Some(5.0)));
+    assert_eq!(at(9.0, 1), Some(8.0));
+    let mut cost = StepCost::default();
+    cost.record(0, 64, 8.0);
+    assert_eq!(cost.prefill_s(32), Some(4.0), "no step of replies yet");
 }
 
 #[test]
@@ -107,7 +117,7 @@ fn a_step_takes_two_and_a_half_times_its_replies() {
     assert_eq!(cost.prompt_tokens(8, (1, 400), LIMITS), 64);
     let slow = measured(0.25, &[(512, 62.0)]);
     let limits = ChunkLimits { tile: 2, ..LIMITS };
-    assert_eq!(slow.prompt_tokens(8, (1, 400), limits), 3);
+    assert_eq!(slow.prompt_tokens(8, (1, 400), limits), 2);
 }
 
 #[test]
