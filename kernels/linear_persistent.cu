@@ -3,7 +3,7 @@
 //
 //   W, x, y  as in linear_int8.cu and linear_int4.cu, with the same order of sums and the same bits
 //   grid 3 thread blocks per multiprocessor (n16: 2), or one per group of tiles if there are fewer
-//   block 288: 8 warps multiply a slice of the inputs each, one stores   shared 10 to 36 KB   sm_75+
+//   block 288: 8 warps multiply a slice of the inputs each, one stores   shared 10 to 36 KB   sm_75+, n16 sm_80+
 //   A thread block computes one tile of 16 outputs after another, n16: two at a time. Slices have an
 //   even number of units (n16: any number): blocks of 64 inputs, in int4 pairs of them.
 //   cost reads W once. [qkv_proj | fc_in] of a true-size layer on an H200, us, and share of the copy

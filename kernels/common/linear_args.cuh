@@ -1,5 +1,5 @@
 // Arguments of the matrix products: weights, inputs and epilogues. Shared by the decode (GEMV)
-// kernels of common/linear.cuh and by the prefill (GEMM) kernels gemm_sm90.cu and gemm_mma.cu.
+// kernels of common/linear.cuh and by the prefill (GEMM) kernels gemm_*.cu.
 #pragma once
 #include "heads.cuh"
 #include "layouts.cuh"

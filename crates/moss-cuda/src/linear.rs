@@ -123,8 +123,7 @@ impl Gpu {
                 linear_sm90::launch(call, pass, n, self.info().multiprocessors, scratch)
             }
             None => {
-                let multiprocessors = self.info().multiprocessors;
-                if linear_persistent::launch(call, pass, n, multiprocessors)? {
+                if linear_persistent::launch(call, pass, n, self.info())? {
                     return Ok(());
                 }
                 launch(call, pass, n)

@@ -6,6 +6,7 @@ use moss_weights::KernelError;
 use crate::{
     args::{DecodeLinearArgs, Epilogue, LinearArgs},
     contract::count,
+    gpu_info::GpuInfo,
     kernels::Kernel,
     launch::{Call, Geometry},
     layout::{SLICES, TILE},
@@ -31,7 +32,7 @@ struct Variant {
 
 impl Variant {
     /// Returns the kernel for `n` tokens, if there is one that is faster than those of `linear.rs`.
-    fn for_tokens(format: Format, n: usize) -> Option<Self> {
+    fn for_tokens(format: Format, n: usize, capability: u32) -> Option<Self> {
         match (format, n) {
             (Format::Int8, 1..=8) => Some(Self {
                 kernel: Kernel::PERSISTENT_INT8_N8,
@@ -47,7 +48,8 @@ impl Variant {
                 ring: 2,
                 tiles: 1,
             }),
-            (Format::Int4, 9..=16) => Some(Self {
+            // Two thread blocks need 72 KB of shared memory; a multiprocessor of sm_75 has 64.
+            (Format::Int4, 9..=16) if capability >= 80 => Some(Self {
                 kernel: Kernel::PERSISTENT_INT4_N16,
                 blocks: 2,
                 unit_blocks: 2,
@@ -83,17 +85,17 @@ pub(crate) fn launch(
     call: &Call<'_>,
     pass: &PairLaunch<'_>,
     n: usize,
-    multiprocessors: u32,
+    gpu: &GpuInfo,
 ) -> Result<bool, KernelError> {
     let outputs: Vec<usize> = pass.outputs().collect();
-    let variant = Variant::for_tokens(pass.format, n);
+    let variant = Variant::for_tokens(pass.format, n, gpu.capability);
     let Some(variant) = variant.filter(|variant| variant.fits(&pass.args, &outputs)) else {
         return Ok(false);
     };
     let tiles: usize = outputs.iter().map(|outputs| outputs.div_ceil(TILE)).sum();
     let groups = count(OP, "tiles", tiles / variant.tiles)?;
     let geometry = Geometry {
-        grid: (groups.min(multiprocessors * variant.blocks), 1, 1),
+        grid: (groups.min(gpu.multiprocessors * variant.blocks), 1, 1),
         block: THREADS,
     };
     let args = DecodeLinearArgs {
@@ -135,7 +137,7 @@ mod tests {
     }
 
     fn fits(format: Format, n: usize, args: &LinearArgs, outputs: &[usize]) -> bool {
-        Variant::for_tokens(format, n).is_some_and(|variant| variant.fits(args, outputs))
+        Variant::for_tokens(format, n, 90).is_some_and(|variant| variant.fits(args, outputs))
     }
 
     #[test]
@@ -148,6 +150,12 @@ mod tests {
             assert_eq!(fits(Format::Int8, n, &int8, &outputs), n <= 8, "{n}");
             assert!(!fits(Format::F16, n, &int8, &outputs));
         }
+    }
+
+    #[test]
+    fn sixteen_tokens_need_more_shared_memory_than_sm_75_has() {
+        let has_kernel = |n, capability| Variant::for_tokens(Format::Int4, n, capability).is_some();
+        assert!(has_kernel(8, 75) && !has_kernel(9, 75) && has_kernel(9, 80));
     }
 
     #[test]

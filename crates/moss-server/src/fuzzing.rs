@@ -6,7 +6,11 @@ use crate::{
     body::{JsonBody, parse},
     middleware::trace_parent::TraceParent,
     routes,
-    wire::{chat::ChatRequest, completion::CompletionRequest},
+    wire::{
+        chat::ChatRequest,
+        completion::CompletionRequest,
+        tokens::{DetokenizeRequest, TokenizeRequest},
+    },
 };
 
 /// Returns true if these bytes are a valid request to `/v1/chat/completions`.
@@ -64,6 +68,8 @@ pub fn fields(path: &str) -> &'static [&'static str] {
     match path {
         "/v1/chat/completions" => ChatRequest::FIELDS,
         "/v1/completions" => CompletionRequest::FIELDS,
+        "/tokenize" => TokenizeRequest::FIELDS,
+        "/detokenize" => DetokenizeRequest::FIELDS,
         _ => routes::published::Asked::FIELDS,
     }
 }

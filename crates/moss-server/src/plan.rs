@@ -43,15 +43,7 @@ impl Plan {
     /// [`ApiError::OutOfRange`] naming the field, [`ApiError::NoModel`], [`ApiError::Unsupported`].
     pub(crate) fn new(fields: Shared, options: &ServerOptions) -> Result<Self, ApiError> {
         let (limits, defaults) = (&options.limits, &options.defaults);
-        if let Some(found) = fields
-            .model
-            .filter(|model| !model.is_empty() && *model != options.model)
-        {
-            return Err(ApiError::NoModel {
-                found,
-                expected: options.model.clone(),
-            });
-        }
+        check_model(fields.model.as_deref(), options)?;
         let include_usage = fields
             .stream_options
             .and_then(|options| options.include_usage)
@@ -234,6 +226,20 @@ fn cache_key(
         // The length makes the pair unambiguous.
         (Some(key), Some(salt)) => Some(format!("{}:{key}{salt}", key.len()).into()),
     })
+}
+
+/// Checks the name of the model, if the request has one.
+///
+/// # Errors
+/// [`ApiError::NoModel`].
+pub(crate) fn check_model(found: Option<&str>, options: &ServerOptions) -> Result<(), ApiError> {
+    match found.filter(|found| !found.is_empty() && *found != options.model) {
+        None => Ok(()),
+        Some(found) => Err(ApiError::NoModel {
+            found: found.to_owned(),
+            expected: options.model.clone(),
+        }),
+    }
 }
 
 #[cfg(test)]

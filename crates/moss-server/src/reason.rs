@@ -35,6 +35,12 @@ pub(crate) enum Reason {
     Continuation,
     #[error(": `results` need `commands`")]
     NoCommands,
+    #[error(" together with `prompt`: send one of them")]
+    WithPrompt,
+    #[error(
+        ": MOSS was trained to write text, and has no vectors that compare texts; use an embedding model"
+    )]
+    NoEmbeddings,
 }
 
 /// The expected value of a field.

@@ -123,7 +123,10 @@ fn options_that_the_reference_lacks_are_named() {
         "generate",
         "hi",
     ]);
-    assert!(error.contains("3 layers"), "{error}");
+    assert!(
+        error.contains("layers per device are 1,2") && error.contains("8 in total"),
+        "{error}"
+    );
     for command in [
         &["bench"][..],
         &["plan"],

@@ -211,7 +211,8 @@ fn a_model_that_cannot_be_measured_is_still_quantised() {
         "{stderr}"
     );
     assert!(
-        stderr.contains("cannot load the model: the devices") && stderr.contains("wrote `"),
+        stderr.contains("cannot load the model: the layers per device are 1")
+            && stderr.contains("wrote `"),
         "{stderr}"
     );
     let report: Value = serde_json::from_slice(&out.stdout).unwrap();

@@ -103,7 +103,7 @@ fn huge_flags_of_plan_are_refused_or_planned() {
     let two = format!("{huge},{huge}");
     let out = run(&["plan", "--cards", "t4,t4", "--layers-per-gpu", &two], "");
     assert!(
-        out.status.code() == Some(1) && text(&out.stderr).contains("layers in all"),
+        out.status.code() == Some(1) && text(&out.stderr).contains("34 in total"),
         "{}",
         text(&out.stderr)
     );

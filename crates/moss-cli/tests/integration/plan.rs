@@ -193,10 +193,10 @@ fn an_impossible_plan_names_each_shortfall_and_what_would_fit() {
         "{notes}"
     );
     let notes = refusal(&["--cards", "t4,t4", "--layers-per-gpu", "34,0"]);
-    assert!(notes.contains("device 1 is given 0 layers"), "{notes}");
+    assert!(notes.contains("layers per device are 34,0"), "{notes}");
     let notes = refusal(&["--cards", "t4,t4", "--layers-per-gpu", "9,9"]);
     assert!(
-        notes.contains("18 layers in all") && notes.contains("34"),
+        notes.contains("layers per device are 9,9") && notes.contains("34 in total"),
         "{notes}"
     );
 }

@@ -3,6 +3,7 @@
 pub(crate) mod chat;
 pub(crate) mod completions;
 mod docs;
+mod embeddings;
 mod health;
 mod info;
 mod likelihoods;
@@ -10,6 +11,7 @@ mod models;
 mod page;
 pub(crate) mod published;
 mod stats;
+mod tokens;
 
 use std::any::Any;
 
@@ -29,6 +31,9 @@ pub(crate) fn router(state: &Shared) -> Router {
     let behind_key = Router::new()
         .route("/v1/chat/completions", only(post(chat::chat), "POST"))
         .route("/v1/completions", only(post(completions::complete), "POST"))
+        .route("/v1/embeddings", only(post(embeddings::embed), "POST"))
+        .route("/tokenize", only(post(tokens::tokenize), "POST"))
+        .route("/detokenize", only(post(tokens::detokenize), "POST"))
         .route("/v1/models", only(get(models::list), "GET, HEAD"))
         .route("/v1/models/{*name}", only(get(models::one), "GET, HEAD"))
         .route("/api/info", only(get(info::info), "GET, HEAD"))

@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod neutral;
 pub(crate) mod number;
 pub(crate) mod shared;
+pub(crate) mod tokens;
 
 /// Defines a request for text: its fields, the common fields, and known fields without an effect.
 /// Serde's `flatten` would be shorter, but would not report the path of an invalid value.

@@ -15,6 +15,8 @@ fn every_field_that_is_taken_is_described_and_the_other_way_round() {
         ("/v1/chat/completions", "ChatRequest"),
         ("/v1/completions", "CompletionRequest"),
         ("/", "PublishedRequest"),
+        ("/tokenize", "TokenizeRequest"),
+        ("/detokenize", "DetokenizeRequest"),
     ] {
         let known: BTreeSet<_> = moss_server::fuzzing::fields(path)
             .iter()
@@ -173,6 +175,23 @@ fn answers_and_chunks_of_streams_are_as_described() {
                 .is_err()
             );
         }
+    }
+}
+
+#[test]
+fn tokens_are_as_described() {
+    let server = Running::start();
+    let description = server.get("/openapi.json").json();
+    for (path, body) in [
+        (
+            "/tokenize",
+            json!({"prompt": "Hello", "return_token_strs": true}),
+        ),
+        ("/detokenize", json!({"tokens": [1, 2]})),
+    ] {
+        let content = &description["paths"][path]["post"]["responses"]["200"]["content"];
+        let value = server.post(path, &body).json();
+        conforms(&description, &content["application/json"]["schema"], &value).unwrap();
     }
 }
 

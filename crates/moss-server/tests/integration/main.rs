@@ -23,4 +23,5 @@ mod refusals;
 mod soak;
 mod streams;
 mod support;
+mod tokens;
 mod usage;

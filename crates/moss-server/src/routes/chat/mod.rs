@@ -14,7 +14,7 @@ use futures_util::future::try_join_all;
 
 use self::chat_stream::{ChatStream, Part};
 use crate::{
-    ServerOptions,
+    ServedModel, ServerOptions,
     body::JsonBody,
     error::ApiError,
     generation::{Admission, one_admitted},
@@ -27,7 +27,7 @@ use crate::{
             Chat, ChatChoice, ChatLogprobs, ChatMessage, Extra, Notes, PluginText, Report, Usage,
             finish_reason, reply_error,
         },
-        chat::ChatRequest,
+        chat::{ChatRequest, Message},
         number::{Count, Limit},
         shared::Truncation,
     },
@@ -131,6 +131,14 @@ pub(crate) async fn chat(
         moss,
     })
     .into_response())
+}
+
+/// Returns the prompt of an answer to `messages`.
+pub(crate) fn prompt_ids(
+    model: &ServedModel,
+    messages: Vec<Message>,
+) -> Result<Vec<u32>, ApiError> {
+    Ok(prompt::build(model, messages, &[], None)?.prompt.ids)
 }
 
 /// Returns the parameters of all answers.

@@ -269,9 +269,9 @@ fn another_model_is_a_404_and_so_is_an_unknown_route() {
         server.get("/v1/models/gpt-4").error(),
         (404, "model".into(), "model_not_found".into())
     );
-    assert_eq!(server.get("/v1/embeddings").error().0, 404);
+    assert_eq!(server.get("/v1/audio/speech").error().0, 404);
     assert_eq!(
-        server.post("/v1/embeddings", &json!({})).error().2,
+        server.post("/v1/audio/speech", &json!({})).error().2,
         "unknown_url"
     );
     assert_eq!(server.get("/../Cargo.toml").error().0, 404);
