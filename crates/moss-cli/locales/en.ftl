@@ -107,6 +107,7 @@ results = [results]
 calls-stopped = (the calls were stopped)
 call-failed = no result of { $call }: { $reason }
 image-saved = (the picture is in { $file })
+image-save-failed = the picture was not saved
 image-not-saved = (the picture was not saved: pass `--images DIR`)
 too-many-images = { $folder } has too many pictures
 plugin-command-form = found `--plugin-command { $found }`, expected NAME=COMMAND with a name of letters and digits

@@ -107,6 +107,7 @@ results = [结果]
 calls-stopped = （调用已停止）
 call-failed = { $call } 没有结果：{ $reason }
 image-saved = （图片已保存到 { $file }）
+image-save-failed = 图片未保存
 image-not-saved = （图片未保存：请使用 `--images 文件夹`）
 too-many-images = { $folder } 中的图片过多
 plugin-command-form = `--plugin-command { $found }` 应为 名称=命令，名称由字母和数字组成

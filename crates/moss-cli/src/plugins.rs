@@ -60,7 +60,10 @@ impl Calls {
         printer.aside(&format!("{label}\n{}\n", results.text));
         show_faults(&results, printer);
         for image in results.images() {
-            self.save(image, printer)?;
+            // The results are not lost with the picture.
+            if let Err(error) = self.save(image, printer) {
+                printer.warning_because(&msg!("image-save-failed"), &error);
+            }
         }
         Ok(Some(results))
     }
@@ -115,7 +118,9 @@ pub(crate) fn show_sources(sources: &[Source], numbers: &[usize], printer: &Prin
 /// Returns the first name that no file has.
 fn free_name(folder: &Path, image: &Image) -> Result<PathBuf, CliError> {
     let name = |number| folder.join(format!("moss-{number:04}.{}", image.kind.extension()));
-    let free = (1..=MAX_IMAGES).map(name).find(|path| !path.exists());
+    let free = (1..=MAX_IMAGES)
+        .map(name)
+        .find(|path| path.symlink_metadata().is_err());
     let shown = folder.display();
     free.ok_or_else(|| CliError::new(msg!("too-many-images", folder = shown)))
 }
@@ -126,8 +131,13 @@ pub(crate) fn enabled(args: &PluginArgs) -> anyhow::Result<Option<Plugins>> {
     let mut plugins = Plugins::default();
     plugins.set_timeout(args.plugin_time);
     let own = own(args)?;
-    for name in &args.plugins {
-        let plugin: Plugin = name.parse()?;
+    let named = args.plugins.iter().map(|name| name.parse());
+    let named = named.collect::<Result<Vec<Plugin>, _>>()?;
+    // In the order of the training data, which is that of the results.
+    let enabled = Plugin::ALL
+        .into_iter()
+        .filter(|plugin| named.contains(plugin));
+    for plugin in enabled {
         if !args.plugins_by_hand && plugin.api().is_some() && !add(plugin, args, &mut plugins)? {
             let hint = match plugin {
                 Plugin::WebSearch => msg!("search-not-configured"),

@@ -383,7 +383,7 @@ PromptCacheError-BlockCount = the file has { $found } blocks, expected { $expect
 # moss-plugins
 ExpressionError-TooLong = the expression is longer than { $limit } bytes
 ExpressionError-TooDeep = the expression has more than { $limit } nested operators and brackets
-ExpressionError-TooLarge = an integer of the expression has more than 617 digits
+ExpressionError-TooLarge = an integer of the expression has more than 510 digits
 ExpressionError-Overflow = a number of the expression is larger than a double
 ExpressionError-Syntax = unexpected text at character { $position } of the expression
 ExpressionError-NoValue = the expression ends without a value

@@ -383,7 +383,7 @@ PromptCacheError-BlockCount = 文件有 { $found } 块，应为 { $expected } �
 # moss-plugins
 ExpressionError-TooLong = 表达式超过 { $limit } 字节
 ExpressionError-TooDeep = 表达式的运算符和括号嵌套超过 { $limit } 层
-ExpressionError-TooLarge = 表达式中有整数超过 617 位
+ExpressionError-TooLarge = 表达式中有整数超过 510 位
 ExpressionError-Overflow = 表达式中有数值超出双精度浮点数的范围
 ExpressionError-Syntax = 表达式第 { $position } 个字符处有意外的内容
 ExpressionError-NoValue = 表达式没有值

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{
     CallContext, Endpoint, Image, ImageType, Output, Plugin, PluginError, ResultKind,
-    http::{Client, Request},
+    http::{Client, Request, is_allowed},
 };
 
 const PATH: &str = "images/generations";
@@ -86,7 +86,7 @@ impl Text2Image {
             .base_url(Some(&self.client.url("")))
             .parse(&url);
         let url = url.map_err(|error| wrong(&error))?;
-        if !matches!(url.scheme(), "http" | "https") {
+        if !is_allowed(&self.client.url(""), &url) {
             return Err(wrong(&url.scheme()));
         }
         Ok(self.client.send(Request {

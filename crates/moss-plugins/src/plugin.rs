@@ -1,6 +1,7 @@
 //! The trait of plugins, and what they return.
 
 use std::{
+    any::Any,
     fmt,
     sync::{
         Arc,
@@ -135,20 +136,45 @@ impl ImageType {
 }
 
 /// Cancels calls from another thread. Clones cancel the same calls.
-#[derive(Debug, Clone, Default)]
-pub struct Cancellation(Arc<AtomicBool>);
+#[derive(Clone, Default)]
+pub struct Cancellation(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    is_cancelled: AtomicBool,
+    _guard: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl fmt::Debug for Cancellation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancellation")
+            .field(&self.is_cancelled())
+            .finish()
+    }
+}
 
 impl Cancellation {
+    /// Keeps `guard` until the last call has ended. An abandoned call may run for some time.
+    pub fn holding(guard: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(Shared {
+            is_cancelled: AtomicBool::new(false),
+            _guard: Some(Box::new(guard)),
+        }))
+    }
+
     /// Cancels the calls.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Returns true after [`Cancellation::cancel`].
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_cancelled.load(Ordering::Relaxed)
     }
 }
+
+/// The longest time of a call.
+const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The limits of a call.
 #[derive(Debug, Clone)]
@@ -161,7 +187,7 @@ impl CallContext {
     /// Creates the limits of a call that begins now.
     pub fn new(time: Duration, cancellation: Cancellation) -> Self {
         Self {
-            deadline: Instant::now() + time,
+            deadline: Instant::now() + time.min(MAX_TIME),
             cancellation,
         }
     }

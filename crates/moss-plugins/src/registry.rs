@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    Call, CallContext, CallReport, Cancellation, Output, Plugin, PluginError, Results, parse_calls,
+    Call, CallContext, CallReport, Cancellation, Output, Plugin, PluginError, ResultKind, Results,
+    parse_calls,
 };
 
 /// The most calls of a turn; later ones are left out. In the model's training data, few turns have
@@ -96,6 +97,13 @@ impl Plugins {
                 .position(|plugin| plugin.name() == call.name);
             Some((index?, call))
         });
+        // One picture: each may have megabytes, and cost money.
+        let mut pictures = 0;
+        let known = known.filter(|(index, _)| {
+            let is_picture = self.plugins[*index].kind() == ResultKind::Image;
+            pictures += usize::from(is_picture);
+            !is_picture || pictures <= 1
+        });
         let mut calls: Vec<_> = known.take(MAX_CALLS).collect();
         calls.sort_by_key(|(index, _)| *index); // stable
         let started: Vec<_> = calls
@@ -152,9 +160,11 @@ fn start(
     }
     let argument: String = argument.chars().take(MAX_ARGUMENT).collect();
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    let run = move || {
         // The receiver is gone if the call was abandoned.
         let _ = sender.send(plugin.call(&argument, &context));
-    });
+    };
+    let started = thread::Builder::new().spawn(run);
+    started.map_err(|_| PluginError::Panicked)?;
     Ok(receiver)
 }

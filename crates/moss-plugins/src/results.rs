@@ -12,7 +12,11 @@ const PICTURE: &str = "Image generated successfully.";
 const MAX_PASSAGES: usize = 3;
 /// The most characters of a passage, of a value and of a line. The longest one of the model's
 /// training data has 511.
-const MAX_CHARS: usize = 512;
+pub(crate) const MAX_CHARS: usize = 512;
+/// The most characters of the lines and passages of all calls together: three passages.
+const MAX_TOTAL: usize = MAX_PASSAGES * MAX_CHARS;
+/// The characters that a call may have however many there are.
+const MIN_SHARE: usize = 64;
 /// The longest address of a page, in bytes.
 const MAX_URL: usize = 2000;
 /// The most lines of a result.
@@ -53,10 +57,11 @@ impl Results {
     /// Composes the text from calls, which are ordered by plugin.
     pub(crate) fn compose(mut calls: Vec<CallReport>) -> Self {
         let (mut lines, mut sources) = (Vec::new(), Vec::new());
+        let share = (MAX_TOTAL / calls.len().max(1)).max(MIN_SHARE);
         for report in &mut calls {
             report.outcome = match std::mem::replace(&mut report.outcome, Ok(Output::Lines(vec![])))
             {
-                Ok(output) => checked(output),
+                Ok(output) => checked(output, share),
                 Err(error) => Err(error),
             };
             lines.extend(shown(report, &mut sources));
@@ -111,15 +116,25 @@ fn shown(report: &CallReport, sources: &mut Vec<Source>) -> Vec<String> {
     }
 }
 
-/// Limits an output, and makes each of its texts one line.
-fn checked(output: Output) -> Result<Output, PluginError> {
+/// Limits an output to `share` characters, and makes each of its texts one line. Values are short.
+fn checked(output: Output, share: usize) -> Result<Output, PluginError> {
+    let one_line = |text: &str| one_line(text, MAX_CHARS);
     let lines = |lines: Vec<String>| -> Vec<String> {
         let lines = lines.iter().map(|line| one_line(line));
+        let mut left = share.max(MAX_CHARS);
+        let fits = |line: &String| {
+            let length = line.chars().count();
+            let fits = length <= left;
+            left = left.saturating_sub(length);
+            fits
+        };
         lines
             .filter(|line| !line.is_empty())
             .take(MAX_LINES)
+            .take_while(fits)
             .collect()
     };
+    let passage_chars = MAX_CHARS.min(share / MAX_PASSAGES);
     Ok(match output {
         Output::Value(value) => {
             let value = one_line(&value);
@@ -137,7 +152,7 @@ fn checked(output: Output) -> Result<Output, PluginError> {
         }
         Output::Passages(passages) => {
             let passages = passages.into_iter().map(|passage| Passage {
-                text: one_line(&passage.text),
+                text: self::one_line(&passage.text, passage_chars),
                 title: one_line(&passage.title),
                 url: page(&passage.url),
             });
@@ -164,22 +179,22 @@ fn page(url: &str) -> String {
 
 /// Returns the start of a text in one line. A run of white space or control characters becomes a
 /// space, and `<|` is separated, so that a text cannot imitate the labels and numbers around it.
-fn one_line(text: &str) -> String {
+fn one_line(text: &str, most: usize) -> String {
     let is_space = |c: char| c.is_whitespace() || c.is_control() || is_invisible(c);
     let words = text.split(is_space).filter(|word| !word.is_empty());
     let mut line = String::new();
-    for word in words.take(MAX_CHARS) {
+    for word in words.take(most) {
         if !line.is_empty() {
             line.push(' ');
         }
         line.push_str(word);
-        if line.len() > 4 * MAX_CHARS {
+        if line.len() > 4 * most {
             break;
         }
     }
     let line = line.replace("<|", "< |");
     line.chars()
-        .take(MAX_CHARS)
+        .take(most)
         .collect::<String>()
         .trim_end()
         .to_owned()

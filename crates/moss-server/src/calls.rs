@@ -60,22 +60,19 @@ impl Calls {
         let interrupted = || ApiError::Interrupted {
             partial: Vec::new(),
         };
-        let cancellation = Cancellation::default();
-        let guard = CancelOnDrop(cancellation.clone());
         let plugins = self.plugins.clone();
         let run = async {
-            let permit = self.running.acquire().await;
-            let permit = permit.map_err(|_| ApiError::Internal)?;
+            let permit = self.running.clone().acquire_owned().await;
+            // Abandoned calls, whose client has gone, count until they end.
+            let cancellation = Cancellation::holding(permit.map_err(|_| ApiError::Internal)?);
+            let _guard = CancelOnDrop(cancellation.clone());
             let run = move || plugins.run(&commands, &cancellation);
             let results = tokio::task::spawn_blocking(run).await;
-            drop(permit);
             results.map_err(|_| ApiError::Internal)
         };
-        let results = tokio::select! {
+        tokio::select! {
             results = run => results,
             () = abandon.cancelled() => Err(interrupted()),
-        };
-        drop(guard);
-        results
+        }
     }
 }

@@ -8,9 +8,9 @@ use num_traits::{FromPrimitive, Signed, ToPrimitive, Zero};
 
 use super::ExpressionError;
 
-/// The most bits of an integer: 617 digits. Longer ones are never an answer to a question, and
+/// The most bits of an integer: 510 digits. Longer ones are never an answer to a question, and
 /// would fill the context window.
-const MAX_BITS: u64 = 2048;
+const MAX_BITS: u64 = 1695;
 /// Bits of a double's mantissa.
 const MANTISSA: u64 = 53;
 

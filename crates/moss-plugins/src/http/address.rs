@@ -103,6 +103,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || ip.is_link_local() // with the metadata servers of clouds
         || ip.is_documentation()
         || is_shared
+        || ip.octets() == [168, 63, 129, 16] // the host of Azure's machines
         || is_benchmark
         || is_protocol)
 }

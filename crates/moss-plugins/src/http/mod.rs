@@ -217,7 +217,7 @@ impl Client {
 }
 
 /// Returns true if a redirect keeps the protection of the connection.
-fn is_allowed(from: &Url, to: &Url) -> bool {
+pub(crate) fn is_allowed(from: &Url, to: &Url) -> bool {
     to.scheme() == "https" || (from.scheme() == "http" && to.scheme() == "http")
 }
 

@@ -8,10 +8,13 @@ use super::{
     polynomial::{Fraction, Monomial},
 };
 
+/// The most bits of a coefficient: 77 digits.
+const MAX_BITS: u64 = 256;
+
 /// Solves equations that are linear in `variables` variables, by Gaussian elimination.
 ///
 /// # Errors
-/// [`EquationError::Underdetermined`], [`EquationError::Contradiction`].
+/// [`EquationError::Underdetermined`], [`EquationError::Contradiction`], [`EquationError::TooLarge`].
 pub(super) fn solve(
     equations: &[Fraction],
     variables: usize,
@@ -20,6 +23,11 @@ pub(super) fn solve(
         .iter()
         .map(|equation| row(equation, variables))
         .collect();
+    // The time of elimination grows with the size of the numbers.
+    let bits = |value: &BigRational| value.numer().bits().max(value.denom().bits());
+    if rows.iter().flatten().any(|value| bits(value) > MAX_BITS) {
+        return Err(EquationError::TooLarge);
+    }
     for column in 0..variables {
         let pivot = (column..rows.len()).find(|row| !rows[*row][column].is_zero());
         let Some(pivot) = pivot else {

@@ -18,7 +18,7 @@ mod univariate;
 use moss_messages::Message;
 
 use self::{parser::System, univariate::Univariate};
-use crate::{CallContext, Output, Plugin, PluginError, ResultKind};
+use crate::{CallContext, Output, Plugin, PluginError, ResultKind, results::MAX_CHARS};
 
 /// The plugin `Solve(equation)`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,7 +31,12 @@ impl Solve {
     /// # Errors
     /// [`EquationError`].
     pub fn solutions(equations: &str) -> Result<Vec<String>, EquationError> {
-        solve(parser::parse(equations)?)
+        let lines = solve(parser::parse(equations)?)?;
+        // A longer line would be cut in the results, and its number be another one.
+        if lines.iter().any(|line| line.len() > MAX_CHARS) {
+            return Err(EquationError::TooLarge);
+        }
+        Ok(lines)
     }
 }
 
@@ -76,6 +81,10 @@ fn solve(system: System) -> Result<Vec<String>, EquationError> {
     };
     let top = Univariate::new(equation.top.coefficients(0));
     let bottom = Univariate::new(equation.bottom.coefficients(0));
+    // The time of common factors and roots grows with the size of the numbers.
+    if top.bits().max(bottom.bits()) > MAX_POLYNOMIAL_BITS {
+        return Err(EquationError::TooLarge);
+    }
     let roots = roots::texts(&top.without(&bottom), has_decimals)?;
     Ok(match &roots[..] {
         [root] => vec![format!("{name} = {root}")],
@@ -87,6 +96,9 @@ fn solve(system: System) -> Result<Vec<String>, EquationError> {
         }
     })
 }
+
+/// The most bits of a whole coefficient of a polynomial: 154 digits.
+const MAX_POLYNOMIAL_BITS: u64 = 512;
 
 /// The reason why equations have no solution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Message)]

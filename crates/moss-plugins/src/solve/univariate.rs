@@ -29,6 +29,13 @@ impl Univariate {
         &self.0
     }
 
+    /// Returns the bits of the largest coefficient of [`Self::primitive`].
+    pub(super) fn bits(&self) -> u64 {
+        let primitive = self.primitive();
+        let bits = primitive.0.iter().map(|value| value.numer().bits());
+        bits.max().unwrap_or(0)
+    }
+
     pub(super) fn at(&self, x: &BigRational) -> BigRational {
         let step = |value: BigRational, coefficient: &BigRational| value * x + coefficient;
         self.0.iter().rev().fold(BigRational::zero(), step)

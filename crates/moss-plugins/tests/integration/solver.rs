@@ -103,6 +103,31 @@ fn errors_name_the_fault() {
     assert_eq!(error("x^99=1"), EquationError::TooLarge);
     assert_eq!(error("(x+y+z+w+u+v)^12=1;x=1"), EquationError::TooLarge);
     assert_eq!(error("x=9^64^9"), EquationError::TooLarge);
+    // Numbers that would take minutes.
+    let primes = [47, 43, 41, 37, 31, 29, 23, 19, 17, 13, 11, 7, 3];
+    let terms = primes.iter().enumerate();
+    let terms: Vec<_> = terms
+        .map(|(power, prime)| format!("x^{power}/({prime}^50)^3"))
+        .collect();
+    let start = std::time::Instant::now();
+    assert_eq!(
+        error(&format!("{}=0", terms.join("+"))),
+        EquationError::TooLarge
+    );
+    let row = |i: usize| {
+        let term = |j: usize| {
+            format!(
+                "{}/{}^60*{}",
+                i * j + 1,
+                primes[(i + j) % 13],
+                char::from(b'a' + j as u8)
+            )
+        };
+        format!("{}={i}", (0..4).map(term).collect::<Vec<_>>().join("+"))
+    };
+    let system: Vec<_> = (0..4).map(row).collect();
+    assert_eq!(error(&system.join(";")), EquationError::TooLarge);
+    assert!(start.elapsed().as_secs() < 10);
 }
 
 proptest! {

@@ -41,7 +41,7 @@ pub(super) struct ChatStream {
 }
 
 /// The most times that a reply calls plugins. A trained model does so once.
-const MAX_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 1;
 
 impl ChatStream {
     /// Submits answer `index` to a prompt.
