@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    ExpressionError, functions,
+    error::ExpressionError,
+    functions,
     lexer::{Token, tokens},
     number::Number,
 };

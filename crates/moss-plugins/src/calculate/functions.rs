@@ -5,7 +5,7 @@ use std::{cmp::Ordering, f64::consts};
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
-use super::{ExpressionError, number::Number};
+use super::{error::ExpressionError, number::Number};
 
 type Result = std::result::Result<Number, ExpressionError>;
 

@@ -2,7 +2,7 @@
 
 use num_bigint::BigInt;
 
-use super::{ExpressionError, number::Number};
+use super::{error::ExpressionError, number::Number};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {

@@ -6,7 +6,7 @@ use num_bigint::{BigInt, Sign};
 use num_integer::Integer;
 use num_traits::{FromPrimitive, Signed, ToPrimitive, Zero};
 
-use super::ExpressionError;
+use super::error::ExpressionError;
 
 /// The most bits of an integer: 510 digits. Longer ones are never an answer to a question, and
 /// would fill the context window.

@@ -4,7 +4,7 @@ use num_rational::BigRational;
 use num_traits::Zero;
 
 use super::{
-    EquationError,
+    error::EquationError,
     polynomial::{Fraction, Monomial},
 };
 

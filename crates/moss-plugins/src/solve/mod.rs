@@ -7,6 +7,7 @@
 //! Length, depth, variables, degrees, coefficients and the number of operations are limited.
 
 mod decimal;
+mod error;
 mod linear;
 mod numeric;
 mod parser;
@@ -15,8 +16,7 @@ mod roots;
 mod surd;
 mod univariate;
 
-use moss_messages::Message;
-
+pub use self::error::EquationError;
 use self::{parser::System, univariate::Univariate};
 use crate::{CallContext, Output, Plugin, PluginError, ResultKind, results::MAX_CHARS};
 
@@ -99,46 +99,3 @@ fn solve(system: System) -> Result<Vec<String>, EquationError> {
 
 /// The most bits of a whole coefficient of a polynomial: 154 digits.
 const MAX_POLYNOMIAL_BITS: u64 = 512;
-
-/// The reason why equations have no solution.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Message)]
-#[error("{}", moss_messages::english(self))]
-#[non_exhaustive]
-pub enum EquationError {
-    /// The equations are too long.
-    TooLong {
-        /// The most bytes.
-        limit: usize,
-    },
-    /// Too many operators and brackets around a value.
-    TooDeep {
-        /// The most of them.
-        limit: usize,
-    },
-    /// Too many variables or terms, or degrees or numbers that are too large.
-    TooLarge,
-    /// A character is not expected at its place.
-    Syntax {
-        /// Its number, counted from 1.
-        position: usize,
-    },
-    /// A name with more than one letter. Variables have one letter; functions are not known.
-    WordVariable {
-        /// The name.
-        name: String,
-    },
-    /// Neither linear equations nor one polynomial in one variable.
-    NotPolynomial,
-    /// There is nothing to solve.
-    NoUnknown,
-    /// A division by zero.
-    DivisionByZero,
-    /// Fewer independent equations than variables.
-    Underdetermined,
-    /// No values satisfy all equations.
-    Contradiction,
-    /// The equation has no solution.
-    NoSolution,
-    /// The numeric method did not find the roots.
-    NotConverged,
-}

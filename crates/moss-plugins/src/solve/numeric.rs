@@ -7,7 +7,7 @@ use num_complex::Complex64;
 use num_rational::BigRational;
 use num_traits::{FromPrimitive, Signed, ToPrimitive, Zero};
 
-use super::{EquationError, univariate::Univariate};
+use super::{error::EquationError, univariate::Univariate};
 
 /// Rounds of Aberth's method. Polynomials with separate roots need fewer than 50.
 const MAX_ROUNDS: usize = 500;

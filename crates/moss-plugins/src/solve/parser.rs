@@ -5,7 +5,7 @@ use num_rational::BigRational;
 use num_traits::{Pow, ToPrimitive};
 
 use super::{
-    EquationError,
+    error::EquationError,
     polynomial::{Fraction, MAX_VARIABLES, Polynomial, Work},
 };
 

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap};
 use num_rational::BigRational;
 use num_traits::{One, Zero};
 
-use super::EquationError;
+use super::error::EquationError;
 
 /// The most variables of a system.
 pub(super) const MAX_VARIABLES: usize = 8;

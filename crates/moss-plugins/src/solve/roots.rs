@@ -5,7 +5,7 @@ use num_rational::BigRational;
 use num_traits::{Signed, Zero};
 
 use super::{
-    EquationError, decimal::decimal, numeric, numeric::Root, surd::Quadratic,
+    decimal::decimal, error::EquationError, numeric, numeric::Root, surd::Quadratic,
     univariate::Univariate,
 };
 
