@@ -1,5 +1,5 @@
-// linear_persistent_{int8_n8,int4_n8,int4_n16}: y = W x of packed weights for up to n generated tokens
-// (decode), by persistent thread blocks: [qkv_proj | fc_in] and single matrices.
+// linear_persistent_{int8_n8,int4_n8,int4_n16}: y = W x of packed weights for up to n generated
+// tokens (decode), by persistent thread blocks: [qkv_proj | fc_in] and single matrices.
 //
 //   W, x, y  as in linear_int8.cu and linear_int4.cu, with the same order of sums and the same bits
 //   grid 3 thread blocks per multiprocessor (n16: 2), or one per group of tiles if there are fewer

@@ -1,9 +1,9 @@
 // Body of linear_persistent.cu: the products of common/linear.cuh, in the same order of sums, by
 // thread blocks that compute one tile after another.
 //
-// A short thread block has no loads in flight while it starts, adds its slices and stores. Here, the
-// weights of the next tile are loaded before the sums of the current one are stored, and a warp of
-// its own adds the slices and runs the epilogue, whose loads depend on each other.
+// A short thread block has no loads in flight while it starts, adds its slices and stores. Here,
+// the weights of the next tile are loaded before the sums of the current one are stored, and a warp
+// of its own adds the slices and runs the epilogue, whose loads depend on each other.
 #pragma once
 #include "linear.cuh"
 
@@ -18,8 +18,8 @@ __device__ __forceinline__ void arrive_at_barrier(u32 barrier) {
     asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"(PERSISTENT_THREADS) : "memory");
 }
 
-// The launch has one segment, or two whose sums are not added, with B blocks per unit and a multiple
-// of RING units per slice; n <= 8 NT; the tiles of each matrix are a multiple of MT.
+// The launch has one segment, or two whose sums are not added, with B blocks per unit and a
+// multiple of RING units per slice; n <= 8 NT; the tiles of each matrix are a multiple of MT.
 template <Format F, u32 NT, u32 B, u32 RING, u32 MT> struct PersistentLinear {
     static constexpr u32 STRIDE = 8 * NT + 2;
     using Sums = float[MT][SLICES * 16 * STRIDE];
@@ -38,7 +38,8 @@ template <Format F, u32 NT, u32 B, u32 RING, u32 MT> struct PersistentLinear {
             compute(tile, parity);
     }
 
-    // Adds the slices and stores. A lane has two outputs of every fourth token, two tokens at a time.
+    // Adds the slices and stores. A lane has two outputs of every fourth token, two tokens at a
+    // time.
     __device__ __forceinline__ void store() {
         const LinearArgs& args = all.linear;
         const u32 lane = threadIdx.x % WARP, pair = lane % 8;
