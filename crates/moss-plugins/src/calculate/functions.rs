@@ -54,7 +54,7 @@ pub(super) fn call(name: &str, arguments: Vec<Number>) -> Result {
         }
         "hypot" => {
             let [x, y] = exactly(name, arguments)?;
-            Ok(Number::Float(x.to_float()?.hypot(y.to_float()?)))
+            Ok(Number::Float(hypot(x.to_float()?, y.to_float()?)))
         }
         "gcd" | "lcm" => common(name, exactly(name, arguments)?),
         "max" => extreme(name, arguments, Ordering::Greater),
@@ -125,6 +125,34 @@ fn rounded(name: &str, arguments: Vec<Number>, round: fn(f64) -> f64) -> Result 
         [Number::Float(value)] => Number::whole(round(value)),
         [value] => Ok(value),
     }
+}
+
+/// Returns `sqrt(x * x + y * y)`. `f64::hypot` would need glibc 2.35. The rounding errors of squares,
+/// sum and root correct the root (Borges, arXiv 1904.09481).
+fn hypot(x: f64, y: f64) -> f64 {
+    if x.is_nan() || y.is_nan() {
+        let is_infinite = x.is_infinite() || y.is_infinite();
+        return if is_infinite { f64::INFINITY } else { f64::NAN };
+    }
+    let (x, y) = (x.abs().max(y.abs()), x.abs().min(y.abs()));
+    if x.is_infinite() || y == 0.0 {
+        return x;
+    }
+    // A power of two, so that squares neither overflow nor underflow.
+    let scale = if x > 1e150 {
+        2f64.powi(-600)
+    } else if x < 1e-150 {
+        2f64.powi(600)
+    } else {
+        1.0
+    };
+    let (x, y) = (x * scale, y * scale);
+    let (x_square, y_square) = (x * x, y * y);
+    let sum = x_square + y_square;
+    let root = sum.sqrt();
+    let errors = (y_square - (sum - x_square)) + x.mul_add(x, -x_square) + y.mul_add(y, -y_square)
+        - root.mul_add(root, -sum);
+    (root + errors / (2.0 * root)) / scale
 }
 
 /// Rounds to decimal places. Rust's formatting rounds the exact value of a double, as Python does.
