@@ -115,13 +115,18 @@ fn aberth(polynomial: &Univariate) -> Result<Vec<Complex64>, EquationError> {
                 return Err(EquationError::NotConverged);
             }
             roots[index] = root - step;
-            has_converged &= step.norm() <= CONVERGED * roots[index].norm();
+            has_converged &= size(step) <= CONVERGED * size(roots[index]);
         }
         if has_converged {
             break;
         }
     }
     Ok(roots)
+}
+
+/// Returns the larger part. The absolute value would need `hypot` of glibc 2.35.
+fn size(x: Complex64) -> f64 {
+    x.re.abs().max(x.im.abs())
 }
 
 fn value_and_slope(coefficients: &[f64], x: Complex64) -> (Complex64, Complex64) {
@@ -134,8 +139,8 @@ fn value_and_slope(coefficients: &[f64], x: Complex64) -> (Complex64, Complex64)
 
 /// Improves a root, of which real ones lose their imaginary part.
 fn refined(polynomial: &Univariate, derivative: &Univariate, root: Complex64) -> Option<Root> {
-    let is_real = root.im.abs() <= REAL * root.norm();
-    let is_imaginary = root.re.abs() <= REAL * root.norm();
+    let is_real = root.im.abs() <= REAL * size(root);
+    let is_imaginary = root.re.abs() <= REAL * size(root);
     let mut root = Root {
         re: BigRational::from_f64(if is_imaginary && !is_real {
             0.0
